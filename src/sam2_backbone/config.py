@@ -1,0 +1,140 @@
+"""Which numbers: frozen dataclasses of every architectural number of a SAM 2 network.
+
+Source of the published numbers: Ravi et al., arXiv 2408.00714, and the public checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The feature trunk: a timm model that yields maps at strides 4, 8, 16 and 32.
+
+    Attributes
+    ----------
+    timm_name
+        Name for ``timm.create_model``.
+    channels
+        Channels of the maps at strides 4, 8, 16, 32.
+    options
+        Keyword arguments for timm, as (name, value) pairs.
+    """
+
+    timm_name: str
+    channels: tuple[int, int, int, int]
+    options: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptEncoderConfig:
+    """Prompt encoder.
+
+    Attributes
+    ----------
+    mask_channels
+        Width of the second convolution over the mask prompt.
+    draw_prompts
+        Draw clicks and boxes into the mask prompt as two further channels. From-scratch training
+        needs this (see ``docs/model_card.md``); the published variants do not have it.
+    disk_sigma
+        Standard deviation of a drawn click, in low-resolution mask pixels.
+    """
+
+    mask_channels: int = 16
+    draw_prompts: bool = False
+    disk_sigma: float = 2.0
+
+
+@dataclass(frozen=True)
+class MaskDecoderConfig:
+    """Mask decoder: a two-way transformer and its heads."""
+
+    depth: int = 2
+    num_heads: int = 8
+    mlp_dim: int = 2048
+    attention_downsample: int = 2
+    num_multimasks: int = 3
+    iou_head_dim: int = 256
+    # single-mask output falls back to the best of the three where it is unstable
+    stability_delta: float = 0.05
+    stability_threshold: float = 0.98
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Memory attention, memory encoder and what is recalled.
+
+    Attributes
+    ----------
+    num_memories
+        Rows of the temporal encoding: that many minus one recent frames, and one row for prompted
+        frames.
+    max_pointers
+        Object pointers recalled at most, from as many frames.
+    max_prompted
+        Prompted frames recalled at most; None recalls them all.
+    signed_pointer_time
+        Add a projected encoding of the signed distance in time to each pointer (SAM 2.1).
+    no_object_embedding
+        Add a learned embedding to the memory of a frame where the object is absent (SAM 2.1).
+    """
+
+    dim: int = 64
+    num_layers: int = 4
+    num_heads: int = 1
+    mlp_dim: int = 2048
+    rope_theta: float = 10_000.0
+    num_fuser_blocks: int = 2
+    mask_scale: float = 20.0
+    mask_bias: float = -10.0
+    num_memories: int = 7
+    max_pointers: int = 16
+    max_prompted: int | None = None
+    signed_pointer_time: bool = True
+    no_object_embedding: bool = True
+
+
+@dataclass(frozen=True)
+class SAM2Config:
+    """Every number of one network.
+
+    Attributes
+    ----------
+    input_size
+        Side of the square model input in pixels; a multiple of 32.
+    top_down_levels
+        Levels of the neck (0 is stride 4, 3 is stride 32) that receive the coarser level.
+    gate_object_score
+        Hide the mask (logits -1024) where the object score says that the object is absent.
+    """
+
+    trunk: TrunkConfig
+    input_size: int = 1024
+    hidden_dim: int = 256
+    top_down_levels: tuple[int, ...] = (2, 3)
+    prompt_encoder: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
+    mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    gate_object_score: bool = True
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the stride-16 image embedding."""
+        return self.input_size // 16
+
+    @property
+    def low_res_size(self) -> int:
+        """Side of the stride-4 masks that the decoder predicts."""
+        return self.input_size // 4
+
+    @property
+    def memory_dim(self) -> int:
+        """Channels of a spatial memory."""
+        return self.memory.dim
+
+    @property
+    def draw_prompts(self) -> bool:
+        """Whether clicks and boxes are drawn into the mask prompt."""
+        return self.prompt_encoder.draw_prompts

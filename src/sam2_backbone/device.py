@@ -1,0 +1,97 @@
+"""Where and in which precision to compute."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+# a small bfloat16 product: the kernels that break first where AMX is advertised but unusable
+_BFLOAT16_PROBE = "import torch; a = torch.ones(64, 64, dtype=torch.bfloat16); a @ a"
+_ONEDNN_LIMIT = "ONEDNN_MAX_CPU_ISA"
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Turn "auto" or a name into a device; "auto" takes cuda, then mps, then the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or this machine does not have the device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'"
+        ) from error
+    missing = (resolved.type == "cuda" and not torch.cuda.is_available()) or (
+        resolved.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ValueError(f"this machine has no {resolved.type} device; use device='auto'")
+    return resolved
+
+
+def resolve_dtype(
+    dtype: str | torch.dtype = "auto", device: torch.device = torch.device("cpu")
+) -> torch.dtype:
+    """Turn "auto" or a name into a floating dtype; "auto" is bfloat16 where it is native.
+
+    Raises
+    ------
+    TypeError
+        If it is not a floating dtype.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if has_native_bfloat16(device) else torch.float32
+    resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point:
+        raise TypeError(f"dtype must be 'auto', 'float32', 'bfloat16' or 'float16', not {dtype!r}")
+    if resolved is torch.bfloat16 and device.type == "cpu":
+        has_native_bfloat16(device)  # makes the kernels safe to call
+    return resolved
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware.
+
+    On a CPU that advertises AMX the kernels are tried once in a process of their own: some virtual
+    machines pass the feature bit but not the tile palette, and oneDNN then dies. There AMX is
+    switched off for this process, which leaves AVX-512's bfloat16.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    flags = _cpu_flags()
+    if "amx_bf16" in flags and _ONEDNN_LIMIT not in os.environ and not _amx_works():
+        os.environ[_ONEDNN_LIMIT] = "AVX512_CORE_BF16"
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    if platform.system() != "Linux":
+        return frozenset()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.split())
+    return frozenset()
+
+
+@cache
+def _amx_works() -> bool:
+    probe = subprocess.run(
+        [sys.executable, "-c", _BFLOAT16_PROBE], capture_output=True, check=False
+    )
+    return probe.returncode == 0

@@ -1,0 +1,17 @@
+"""The errors of the backbone: what went wrong with a file, a download or a frame, in one sentence."""
+
+
+class SAM2Error(Exception):
+    """Base of every error that the backbone raises on purpose."""
+
+
+class CheckpointError(SAM2Error):
+    """A weights file cannot be loaded; the message names the file and the keys."""
+
+
+class DownloadError(SAM2Error):
+    """Weights could not be fetched; nothing is left under the final name."""
+
+
+class FrameReadError(SAM2Error):
+    """A frame, a folder of frames or a video file cannot be read."""

@@ -1,0 +1,1 @@
+"""What is remembered of each object, and which of it is recalled for a frame."""

@@ -1,0 +1,52 @@
+"""From an image to feature maps: a timm trunk and a feature-pyramid neck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import timm
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sam2_backbone.config import SAM2Config
+
+
+class Neck(nn.Module):
+    """Feature pyramid: lateral 1x1 convolutions and a nearest top-down path on some levels."""
+
+    def __init__(
+        self, channels: Sequence[int], hidden_dim: int, top_down_levels: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, hidden_dim, 1) for c in channels)
+        self.top_down_levels = frozenset(top_down_levels)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps at strides 4, 8, 16, 32 to maps of (B, hidden_dim, …) at the same strides."""
+        out: list[Tensor] = []
+        above: Tensor | None = None
+        for level in reversed(range(len(maps))):
+            x = self.lateral[level](maps[level])
+            if above is not None and level in self.top_down_levels:
+                x = x + functional.interpolate(above, scale_factor=2.0, mode="nearest")
+            above = x
+            out.append(x)
+        return out[::-1]
+
+
+class ImageEncoder(nn.Module):
+    """Trunk and neck; run once per frame, independent of prompts."""
+
+    def __init__(self, config: SAM2Config) -> None:
+        super().__init__()
+        trunk = timm.create_model(
+            config.trunk.timm_name, pretrained=False, num_classes=0, **dict(config.trunk.options)
+        )
+        trunk.head = nn.Identity()  # a classifier's last norm has no use here
+        self.trunk = trunk
+        self.neck = Neck(config.trunk.channels, config.hidden_dim, config.top_down_levels)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Encode (B, 3, S, S) normalised images; returns maps at strides 4, 8 and 16."""
+        maps = self.trunk.forward_intermediates(images, intermediates_only=True)
+        return self.neck(maps)[:3]
