@@ -1,0 +1,1 @@
+"""Room: everything that knows napari layers and no window."""
