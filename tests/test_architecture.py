@@ -1,0 +1,172 @@
+"""The house rules: who may import what, what a bare import costs, and the tools' verdicts."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+FILES = sorted(path for path in SOURCE.rglob("*.py"))
+IDS = [path.relative_to(SOURCE).as_posix() for path in FILES]
+
+MAX_FILE = 500  # lines; the house aims at 400
+MAX_FUNCTION = 100  # lines; the house aims at 60
+VAGUE_NAMES = {
+    "manager", "handler", "helper", "helpers", "util", "utils", "wrapper", "pipeline", "process",
+    "seg", "lbl",
+}  # fmt: skip
+QT = ("qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "superqt", "magicgui")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_passes(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, f"\n{done.stdout}\n{done.stderr}"
+
+
+# Tools ------------------------------------------------------------------------------------------
+
+
+def test_ruff_check() -> None:
+    assert_passes(run("-m", "ruff", "check"))
+
+
+def test_ruff_format() -> None:
+    assert_passes(run("-m", "ruff", "format", "--check"))
+
+
+def test_mypy_strict() -> None:
+    assert_passes(run("-m", "mypy"))
+
+
+def test_import_contracts() -> None:
+    code = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
+    assert_passes(run("-c", code))
+
+
+# What a bare import costs -----------------------------------------------------------------------
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level packages in memory after a statement in a fresh interpreter."""
+    done = run("-c", f"{statement}; import sys; print(*sys.modules)")
+    assert_passes(done)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_bare_import_is_light() -> None:
+    heavy = {"torch", "torchvision", "timm", "napari", "skimage", "vispy", *QT}
+    assert not heavy & loaded_by("import napari_sam2")
+    assert not heavy & loaded_by("import sam2_backbone")
+
+
+def test_bare_import_is_fast() -> None:
+    code = "from time import perf_counter as t; a = t(); import napari_sam2; print(t() - a)"
+    best = min(float(run("-c", code).stdout) for _ in range(3))
+    assert best < 0.3  # about 0.1 s on a free core
+
+
+def modules_of(folder: str) -> list[str]:
+    return [
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((SOURCE / folder).rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("napari_sam2/session", {"torch", "timm", "napari", "vispy", *QT}),
+        ("napari_sam2/layers", {"torch", "timm"}),
+        ("napari_sam2/widgets", {"torch", "timm"}),
+    ],
+)
+def test_torch_waits_for_a_model(folder: str, forbidden: set[str]) -> None:
+    """Neither opening a session nor a widget may import torch: that takes seconds."""
+    assert not forbidden & loaded_by(f"import {', '.join(modules_of(folder))}")
+
+
+def test_scripts_and_command_line_need_no_napari() -> None:
+    forbidden = {"torch", "timm", "napari", "vispy", *QT}
+    assert not forbidden & loaded_by("import napari_sam2.api, napari_sam2.cli")
+
+
+# What import-linter cannot see ------------------------------------------------------------------
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.fixture(params=FILES, ids=IDS)
+def source_file(request: pytest.FixtureRequest) -> tuple[Path, ast.Module]:
+    path: Path = request.param
+    return path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_no_private_napari(source_file: tuple[Path, ast.Module]) -> None:
+    private = [name for name in imports(source_file[1]) if re.match(r"napari\.(.*\.)?_", name)]
+    assert not private
+
+
+def test_layers_do_not_import_napari_qt(source_file: tuple[Path, ast.Module]) -> None:
+    path, tree = source_file
+    if "layers" in path.relative_to(SOURCE).parts:
+        assert not [name for name in imports(tree) if re.match(r"napari\.(_?qt|_vispy)\b", name)]
+
+
+def test_first_line_names_the_room(source_file: tuple[Path, ast.Module]) -> None:
+    docstring = ast.get_docstring(source_file[1])
+    assert docstring, "a file begins with a docstring that names its room"
+    assert docstring.splitlines()[0].endswith("."), "… in one sentence, in its first line"
+
+
+def test_sizes(source_file: tuple[Path, ast.Module]) -> None:
+    path, tree = source_file
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_names_say_something(source_file: tuple[Path, ast.Module]) -> None:
+    path, tree = source_file
+    names = [path.stem] + [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    for name in names:
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+        assert not VAGUE_NAMES & {word.lower() for word in words}, name
+
+
+def test_own_errors_are_not_runtime_errors(source_file: tuple[Path, ast.Module]) -> None:
+    """A napari worker swallows a RuntimeError (superqt takes it for a deleted Qt object)."""
+    for node in ast.walk(source_file[1]):
+        if isinstance(node, ast.ClassDef):
+            bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+            assert "RuntimeError" not in bases, node.name
