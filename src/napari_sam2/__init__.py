@@ -1,1 +1,30 @@
-"""SAM 2 in napari: the plugin and its functions for scripts."""
+"""SAM 2 in napari: the plugin, and the same work as functions for scripts."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sam2.session.prompts import PromptRecord as PromptRecord
+    from napari_sam2.session.session import Session as Session
+
+#: Where each public name lives. Importing the package imports none of these modules.
+_HOMES = {
+    "PromptRecord": "napari_sam2.session.prompts",
+    "Session": "napari_sam2.session.session",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,33 @@
+"""How a file or folder appears under its name: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """
+    Yield a new name beside `path` to write a file or folder to; it becomes `path` at the end.
+
+    If the block raises, what was written is deleted and `path` stays what it was. The folder of
+    `path` is made if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        part = folder / path.name
+        yield part
+        if part.is_file():
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        if path.is_dir() and not path.is_symlink():
+            os.replace(path, folder / "replaced")
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

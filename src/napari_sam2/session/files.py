@@ -1,0 +1,269 @@
+"""Where a session is kept: a JSON file, a file of arrays, and the image or the way to it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.session.atomic import written_whole
+from napari_sam2.session.codec import Contents, decode, encode
+from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
+from napari_sam2.session.images import open_frames, signature_of
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
+
+_FORMAT = "napari-sam2 session"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """
+    The image of a session file.
+
+    Attributes
+    ----------
+    path
+        Where it was; relative to the session file if it was stored beside it.
+    num_frames, height, width, dtype, is_rgb
+        Its size and kind.
+    signature
+        Its fingerprint.
+    """
+
+    path: str
+    num_frames: int
+    height: int
+    width: int
+    dtype: str
+    is_rgb: bool
+    signature: str
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """A session file that was read."""
+
+    path: Path
+    contents: Contents
+    image: SavedImage
+
+    def open_image(self, image: Any = None) -> tuple[FrameSource, Path | None]:
+        """
+        Return the frames of `image`, or of the image the file names, and where they were found.
+
+        Raises
+        ------
+        ImageMismatchError
+            It is another image.
+        ImageReadError
+            The image is not where it was.
+        """
+        found: Path | None = None
+        if image is None:
+            found = self._find_image()
+            image = found
+        elif isinstance(image, (str, Path)):
+            found = Path(image)
+        as_movie = not self.image.is_rgb
+        source = open_frames(image, as_movie=as_movie)
+        is_size = (source.num_frames, source.height, source.width)
+        was_size = (self.image.num_frames, self.image.height, self.image.width)
+        if is_size != was_size:
+            raise ImageMismatchError(
+                f"The session {self.path.name} was made on {_size(was_size)}, "
+                f"the image given has {_size(is_size)}: give the image it was made on."
+            )
+        if signature_of(source) != self.image.signature:
+            raise ImageMismatchError(
+                f"The image has the size of the one {self.path.name} was made on but other pixels: "
+                "give the image it was made on."
+            )
+        return source, found
+
+    def _find_image(self) -> Path:
+        named = Path(self.image.path)
+        for place in (self.path.parent / named, self.path.parent / named.name):
+            if place.exists():
+                return place
+        raise ImageReadError(
+            f"The image of the session {self.path.name} is no longer at {named}: "
+            "give it as the second argument."
+        )
+
+
+def _size(size: tuple[int, int, int]) -> str:
+    return f"{size[0]} frames of {size[1]} x {size[2]} pixels"
+
+
+def save(path: Path, contents: Contents, source: FrameSource, image_path: Path | None) -> None:
+    """
+    Write a session to `path`, a file of arrays beside it and, if it has no other, the image.
+
+    The arrays get a new name each time, so that the JSON, which is renamed into place last, always
+    names arrays that belong to it.
+
+    Raises
+    ------
+    SessionFileError
+        It could not be written; the session saved before is still there.
+    """
+    previous = _arrays_of(path)
+    tree, arrays = encode(contents)
+    arrays_path = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.npz")
+    try:
+        image = _save_image(path, source, image_path)
+        with written_whole(arrays_path) as part, part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        try:
+            with written_whole(path) as part:
+                part.write_text(
+                    json.dumps(
+                        {
+                            "format": _FORMAT,
+                            "version": _FORMAT_VERSION,
+                            "written_by": _versions(),
+                            "image": vars(image),
+                            "arrays": arrays_path.name,
+                            **tree,
+                        },
+                        indent=1,
+                    ),
+                    encoding="utf-8",
+                )
+        except BaseException:
+            arrays_path.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SessionFileError(f"The session cannot be saved to {path}: {reason}.") from error
+    if previous is not None:
+        previous.unlink(missing_ok=True)
+
+
+def read(path: Path) -> SavedSession:
+    """
+    Read a session file.
+
+    Raises
+    ------
+    SessionFileError
+        It is missing, damaged, of a later version, or no session.
+    """
+    tree = _read_json(path)
+    if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
+        raise SessionFileError(f"{path} is not a session of napari-sam2.")
+    if tree.get("version") != _FORMAT_VERSION:
+        raise SessionFileError(
+            f"The session {path} was written by a later napari-sam2 "
+            f"(format {tree.get('version')}): update to open it."
+        )
+    try:
+        arrays_path = path.with_name(Path(str(tree["arrays"])).name)
+        with np.load(arrays_path, allow_pickle=False) as arrays:
+            contents = decode(tree, dict(arrays))
+        image = SavedImage(**tree["image"])
+    except FileNotFoundError as error:
+        raise SessionFileError(
+            f"The session {path} misses its masks: copy {arrays_path.name} beside it."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
+        raise SessionFileError(f"The session {path} is damaged and cannot be read.") from error
+    except zipfile.BadZipFile as error:
+        raise SessionFileError(
+            f"The masks of the session {path} are damaged and cannot be read."
+        ) from error
+    return SavedSession(path=path, contents=contents, image=image)
+
+
+def is_session(path: Path) -> bool:
+    """Whether a JSON file says of itself that it is a session."""
+    tree = _read_json(path)
+    return isinstance(tree, dict) and tree.get("format") == _FORMAT
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SessionFileError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise SessionFileError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise SessionFileError(f"{path} is not valid JSON.") from error
+
+
+def _arrays_of(path: Path) -> Path | None:
+    """Return the arrays of the session that `path` holds now, if it is one."""
+    try:
+        tree = _read_json(path)
+    except SessionFileError:
+        return None
+    if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
+        return None
+    return path.with_name(Path(str(tree.get("arrays"))).name)
+
+
+def _save_image(path: Path, source: FrameSource, image_path: Path | None) -> SavedImage:
+    signature = signature_of(source)
+    if image_path is not None and _shows(image_path, source, signature):
+        place = str(image_path.resolve())
+    else:
+        stored = path.with_suffix(".zarr")
+        if not _shows(stored, source, signature):
+            _write_image(stored, source)
+        place = stored.name
+    return SavedImage(
+        path=place,
+        num_frames=source.num_frames,
+        height=source.height,
+        width=source.width,
+        dtype=np.dtype(source.dtype).newbyteorder("=").name,
+        is_rgb=bool(source.is_rgb),
+        signature=signature,
+    )
+
+
+def _shows(path: Path, source: FrameSource, signature: str) -> bool:
+    """Whether `path` can be read and holds these frames."""
+    if not path.exists():
+        return False
+    try:
+        return signature_of(open_frames(path, as_movie=not source.is_rgb)) == signature
+    except (ImageReadError, TypeError, ValueError):
+        return False
+
+
+def _write_image(path: Path, source: FrameSource) -> None:
+    """Write all frames losslessly, one chunk a frame; colour images get a frame axis too."""
+    import zarr
+
+    frame = np.asarray(source.read(0))
+    with written_whole(path) as part:
+        array = zarr.create_array(
+            store=str(part),
+            shape=(source.num_frames, *frame.shape),
+            chunks=(1, *frame.shape),
+            dtype=frame.dtype.newbyteorder("="),
+        )
+        for frame_idx in range(source.num_frames):
+            array[frame_idx] = source.read(frame_idx)
+
+
+def _versions() -> dict[str, str]:
+    names = ("napari-sam2", "torch", "timm", "numpy")
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,161 @@
+"""Which frames a session looks at: arrays, lazy arrays, paths and frame sources, checked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.session.errors import ImageReadError
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
+
+_COLOUR_CHANNELS = (3, 4)
+#: Frames that a signature reads; enough to tell movies apart without reading one again.
+_SIGNATURE_FRAMES = 5
+
+
+def open_frames(image: Any, *, as_movie: bool = False) -> FrameSource:
+    """
+    Return the frames of an image or a movie without reading them.
+
+    Parameters
+    ----------
+    image
+        ``(H, W)``, ``(T, H, W)``, ``(H, W, 3|4)`` or ``(T, H, W, 3|4)``, NumPy, dask, zarr or
+        alike; a path; or a ``FrameSource``, taken as it is.
+    as_movie
+        Take a 3-D array as a movie even if its last axis is 3 or 4 long.
+
+    Raises
+    ------
+    TypeError
+        No array of real numbers.
+    ValueError
+        Empty, or not 2 to 4 axes.
+    """
+    if all(hasattr(image, name) for name in ("num_frames", "read", "height", "width")):
+        source: FrameSource = image
+        if source.num_frames < 1 or source.height < 1 or source.width < 1:
+            raise ValueError("The image is empty: it has no frame or no pixel.")
+        return source
+    from sam2_backbone.inference.frames import as_frame_source, image_source
+
+    if isinstance(image, (str, Path)):
+        path = Path(image)
+        if (path.is_dir() and not is_zarr(path)) or path.suffix.lower() in _VIDEO_SUFFIXES:
+            return as_frame_source(path)
+        image = read_array(path)
+    if not (hasattr(image, "shape") and hasattr(image, "dtype")):
+        image = np.asarray(image)
+    shape = tuple(int(length) for length in image.shape)
+    check_array(shape, image.dtype)
+    has_colour = len(shape) >= 3 and shape[-1] in _COLOUR_CHANNELS
+    if len(shape) == 2 or (len(shape) == 3 and has_colour and not as_movie):
+        return image_source(image)
+    if len(shape) == 4 and not has_colour:
+        raise ValueError(
+            f"An image of four axes must be a colour movie (T, H, W, 3), got {shape}: "
+            "choose one index of the axis that is neither time nor depth."
+        )
+    return as_frame_source(image)
+
+
+def check_array(shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise if an array of this shape and dtype can be no image and no movie."""
+    kind = np.dtype(dtype).kind
+    if kind not in "buif":
+        reason = "complex numbers: take the magnitude first" if kind == "c" else f"{dtype}"
+        raise TypeError(f"An image must hold real numbers, got {reason}.")
+    if not 2 <= len(shape) <= 4:
+        raise ValueError(
+            f"An image has 2 axes and a movie 3 (colour adds one), got {len(shape)} in {shape}."
+        )
+    if 0 in shape:
+        raise ValueError(f"The image is empty: its shape is {shape}.")
+
+
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".lsm", ".stk", ".svs")
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder holds a zarr array or group."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def read_array(path: str | Path) -> Any:
+    """
+    Return the array of an image file: TIFF and zarr lazily where possible, ``.npy``, PNG, JPEG.
+
+    Raises
+    ------
+    ImageReadError
+        The file is missing, unreadable, or of a kind that is not known.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageReadError(f"There is no image at {path}.")
+    try:
+        if is_zarr(path):
+            return _read_zarr(path)
+        suffix = path.suffix.lower()
+        if suffix in _TIFF_SUFFIXES:
+            return _read_tiff(path)
+        if suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        if suffix in (".png", ".jpg", ".jpeg", ".bmp", ".gif"):
+            from PIL import Image
+
+            with Image.open(path) as image:
+                if image.mode in ("P", "CMYK", "LA", "PA", "YCbCr"):
+                    return np.asarray(image.convert("RGB"))
+                return np.asarray(image)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ImageReadError(f"The image {path} cannot be read: {reason}.") from error
+    raise ImageReadError(
+        f"The image {path} is of a kind that is not read here: "
+        "convert it to .tif, .zarr, .npy, .png or .jpg."
+    )
+
+
+def _read_tiff(path: Path) -> Any:
+    import tifffile
+
+    try:
+        return tifffile.memmap(path, mode="r")
+    except ValueError:
+        return tifffile.imread(path)
+
+
+def _read_zarr(path: Path) -> Any:
+    import zarr
+
+    node = zarr.open(str(path), mode="r")
+    if isinstance(node, zarr.Array):
+        return node
+    # An OME-Zarr group names its full resolution "0"; other groups are read if they hold one array.
+    arrays = dict(node.arrays())
+    if "0" in arrays:
+        return arrays["0"]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise ValueError(f"the zarr group holds {len(arrays)} arrays, none named 0")
+
+
+def signature_of(source: FrameSource) -> str:
+    """Return a fingerprint of a movie: its size and dtype, and the pixels of a few frames."""
+    digest = hashlib.sha256()
+    shape = (source.num_frames, source.height, source.width, int(source.is_rgb))
+    digest.update(repr((shape, np.dtype(source.dtype).newbyteorder("=").str)).encode())
+    last = source.num_frames - 1
+    frames = {round(last * step / (_SIGNATURE_FRAMES - 1)) for step in range(_SIGNATURE_FRAMES)}
+    for frame_idx in sorted(frames):
+        frame = np.asarray(source.read(frame_idx))
+        native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
+        digest.update(np.ascontiguousarray(native).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,140 @@
+"""The session's ledger: document, history and model memory change together, turn by turn."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal, SignalGroup
+
+from napari_sam2.session.history import Action, History, SetPrompts
+from napari_sam2.session.objects import Document, ObjectState
+from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.session.segmentation import Segmentation
+from napari_sam2.session.turns import TurnLock
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
+
+
+class SessionEvents(SignalGroup):
+    """What changed; emitted in the thread that made the change, after its turn is over."""
+
+    objects_changed = Signal()
+    prompts_changed = Signal(int, int)
+    masks_changed = Signal(int, tuple)
+    all_changed = Signal()
+
+
+class Ledger:
+    """
+    State of one session behind one lock.
+
+    `document` is a value: readers take it without the lock and see one moment.
+    """
+
+    def __init__(self, source: FrameSource, segmentation: Segmentation) -> None:
+        self.source = source
+        self.segmentation = segmentation
+        self.document = Document()
+        self.history = History()
+        self.events = SessionEvents()
+        self.next_obj_id = 1
+        self.edits = 0
+        self.propagation: object | None = None
+        self.open_step: object | None = None
+        self._lock = TurnLock()
+        self._pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock; events asked for inside are emitted once it is free again."""
+        pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    if self._lock.depth == 1:
+                        pending, self._pending = self._pending, []
+        finally:
+            for emit, arguments in pending:
+                emit(*arguments)
+
+    def later(self, emit: Callable[..., object], *arguments: Any) -> None:
+        """Emit an event when the turn is over."""
+        self._pending.append((emit, arguments))
+
+    def commit(self, title: str, document: Document, action: Action) -> None:
+        """Make `document` the present, as one step that can be undone."""
+        self.history.record(title, self.document, action)
+        self.document = document
+        self.touch()
+
+    def touch(self) -> None:
+        """Note that a running propagation has to look again at what it does."""
+        self.edits += 1
+        self.open_step = None
+
+    def object(self, obj_id: int) -> ObjectState:
+        """Return an object by its id."""
+        obj_id = whole_number(obj_id, "obj_id")
+        state = self.document.objects.get(obj_id)
+        if state is None:
+            known = ", ".join(map(str, self.document.objects)) or "none yet"
+            raise ValueError(f"There is no object {obj_id}; the session has: {known}.")
+        return state
+
+    def frame(self, frame_idx: int) -> int:
+        """Return a checked frame index."""
+        frame_idx = whole_number(frame_idx, "frame_idx")
+        if not 0 <= frame_idx < self.source.num_frames:
+            last = self.source.num_frames - 1
+            raise ValueError(f"There is no frame {frame_idx}; frames go from 0 to {last}.")
+        return frame_idx
+
+    def ask(self, state: ObjectState, frame_idx: int, prompts: FramePrompts) -> None:
+        """Replace the prompts of a frame, take the model's answer, and record both as one step."""
+        if frame_idx in state.locked:
+            raise ValueError(
+                f"Frame {frame_idx} of object {state.obj_id} is locked: unlock it to change it."
+            )
+        earlier = state.prompts.get(frame_idx, FramePrompts())
+        if prompts == earlier:
+            return
+        mask = self.segmentation.ask(state, frame_idx, prompts)
+        after = state.with_answer(frame_idx, prompts, mask)
+        if not after.prompts:
+            self.segmentation.forget(state.obj_id)
+        self.commit(
+            "Clear prompts" if prompts.is_empty else "Prompt",
+            self.document.with_object(after),
+            SetPrompts(state.obj_id, frame_idx, prompts),
+        )
+        self.later(self.events.prompts_changed.emit, state.obj_id, frame_idx)
+        dropped = state.masks.keys() - after.masks.keys()
+        for changed in sorted(dropped | {frame_idx}):
+            self.later(self.events.masks_changed.emit, changed, (state.obj_id,))
+
+    def restore(self, document: Document) -> None:
+        """Make an earlier or later document the present; the model hears of it when next asked."""
+        before = self.document.objects
+        for obj_id in before.keys() | document.objects.keys():
+            old, new = before.get(obj_id), document.objects.get(obj_id)
+            if new is None:
+                self.segmentation.forget(obj_id)
+            elif old is None or old.prompts is not new.prompts or old.masks is not new.masks:
+                self.segmentation.mark_stale(obj_id)
+        self.document = document
+        self.touch()
+        self.later(self.events.all_changed.emit)
+
+
+def whole_number(value: int, name: str) -> int:
+    """Return a Python int for any integer type, or say that it is none."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a whole number, got {value!r}.") from error

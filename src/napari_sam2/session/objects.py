@@ -1,0 +1,103 @@
+"""The objects of a session: names, colours, prompts, masks and locks, as constant values."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from napari_sam2.session.masks import StoredMask
+from napari_sam2.session.prompts import FramePrompts
+
+Colour = tuple[float, float, float]
+
+#: Successive multiples of the golden ratio never come close to an earlier hue.
+_GOLDEN_RATIO = 0.618033988749895
+
+
+def colour_of(obj_id: int) -> Colour:
+    """Return the colour of an object: red, green and blue in 0…1, always the same for an id."""
+    hue = (0.08 + (obj_id - 1) * _GOLDEN_RATIO) % 1.0
+    value = (1.0, 0.85)[((obj_id - 1) // 7) % 2]
+    return colorsys.hsv_to_rgb(hue, 0.75, value)
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """
+    What a table shows of an object.
+
+    Attributes
+    ----------
+    obj_id
+        The person's integer from 1, never reused, equal to the label value.
+    name, colour
+        Shown everywhere; red, green and blue in 0…1.
+    prompted_frames, mask_frames, locked_frames
+        Sorted frames with prompts, with a mask (an absent object's included), and accepted ones.
+    """
+
+    obj_id: int
+    name: str
+    colour: Colour
+    prompted_frames: tuple[int, ...]
+    mask_frames: tuple[int, ...]
+    locked_frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """Everything known of one object; the mappings are by frame and never changed in place."""
+
+    obj_id: int
+    name: str
+    prompts: Mapping[int, FramePrompts] = field(default_factory=dict)
+    masks: Mapping[int, StoredMask] = field(default_factory=dict)
+    locked: frozenset[int] = frozenset()
+
+    def record(self) -> ObjectRecord:
+        """Return the table's row."""
+        return ObjectRecord(
+            obj_id=self.obj_id,
+            name=self.name,
+            colour=colour_of(self.obj_id),
+            prompted_frames=tuple(sorted(self.prompts)),
+            mask_frames=tuple(sorted(self.masks)),
+            locked_frames=tuple(sorted(self.locked)),
+        )
+
+    def with_answer(
+        self, frame_idx: int, prompts: FramePrompts, mask: StoredMask | None
+    ) -> ObjectState:
+        """Return the state after the prompts of a frame were replaced and answered."""
+        all_prompts = {key: value for key, value in self.prompts.items() if key != frame_idx}
+        if not prompts.is_empty:
+            all_prompts[frame_idx] = prompts
+        masks = dict(self.masks)
+        if frame_idx not in self.locked:
+            masks.pop(frame_idx, None)
+            if mask is not None:
+                masks[frame_idx] = mask
+        if not all_prompts:
+            # Masks that followed from prompts go with the last of them; accepted ones stay.
+            masks = {key: value for key, value in masks.items() if key in self.locked}
+        return replace(self, prompts=all_prompts, masks=masks)
+
+    def with_mask(self, frame_idx: int, mask: StoredMask) -> ObjectState:
+        """Return the state with a tracked mask."""
+        return replace(self, masks={**self.masks, frame_idx: mask})
+
+
+@dataclass(frozen=True)
+class Document:
+    """All objects of a session, by id, in the order in which they were made."""
+
+    objects: Mapping[int, ObjectState] = field(default_factory=dict)
+
+    def with_object(self, state: ObjectState) -> Document:
+        """Return the document with one object added or replaced."""
+        return Document({**self.objects, state.obj_id: state})
+
+    def without_object(self, obj_id: int) -> Document:
+        """Return the document without an object."""
+        return Document({key: value for key, value in self.objects.items() if key != obj_id})

@@ -1,0 +1,130 @@
+"""Following objects through a movie: frame by frame, stoppable, giving way to edits in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from napari_sam2.session.errors import SessionError
+from napari_sam2.session.history import Direction, Propagate
+from napari_sam2.session.ledger import Ledger
+from napari_sam2.session.objects import Document, ObjectState
+from napari_sam2.session.predictor import FrameResultLike
+from napari_sam2.session.segmentation import stored_masks
+
+
+def checked_propagation(
+    direction: Direction,
+    chosen: Sequence[ObjectState] | None,
+    frames: Sequence[int] | None,
+    document: Document,
+) -> Propagate:
+    """
+    Return the propagation asked for, with no step done.
+
+    Raises
+    ------
+    ValueError
+        An unknown direction, or nothing to follow.
+    """
+    if direction not in get_args(Direction):
+        raise ValueError(
+            f"The direction must be 'forward', 'backward' or 'both', got {direction!r}."
+        )
+    without = [state.obj_id for state in chosen or () if not state.prompts]
+    if without:
+        raise ValueError(f"Object {without[0]} has no prompt: click on it first.")
+    if not any(state.prompts for state in chosen or document.objects.values()):
+        raise ValueError("There is nothing to follow: give an object a prompt first.")
+    return Propagate(
+        direction=direction,
+        obj_ids=None if chosen is None else tuple(dict.fromkeys(state.obj_id for state in chosen)),
+        frames=None if frames is None else tuple(sorted(set(frames))),
+        num_steps=0,
+    )
+
+
+def run(ledger: Ledger, request: Propagate) -> Iterator[int]:
+    """
+    Yield frames as they are stored; the ledger's lock is free at each ``yield``.
+
+    A prompt given meanwhile makes the predictor start over from what it now knows, which for the
+    frames that the prompt cannot change costs nothing. All frames stored without an edit
+    in between are one step.
+    """
+    token = object()
+    results: Iterator[FrameResultLike] | None = None
+    seen_edits = -1
+    num_steps = 0
+    try:
+        with ledger.turn():
+            ledger.propagation = token
+        while True:
+            with ledger.turn():
+                if ledger.propagation is not token:
+                    raise SessionError("Another propagation was started: this one has ended.")
+                if results is None or seen_edits != ledger.edits:
+                    _close(results)
+                    results, seen_edits = _start(ledger, request), ledger.edits
+                result = _next_result(ledger, results)
+                if result is None:
+                    return
+                num_steps = num_steps + 1 if ledger.open_step is token else 1
+                _store(ledger, result, request, num_steps)
+                ledger.open_step = token
+                seen_edits = ledger.edits
+            yield result.frame_idx
+    finally:
+        with ledger.turn():
+            _close(results)
+            if ledger.propagation is token:
+                ledger.propagation = None
+
+
+def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
+    objects = ledger.document.objects
+    targets = {
+        obj_id: objects[obj_id]
+        for obj_id in (objects if request.obj_ids is None else request.obj_ids)
+        if obj_id in objects and objects[obj_id].prompts
+    }
+    if not targets:
+        return iter(())
+    return ledger.segmentation.propagate(targets, request.direction, request.frames)
+
+
+def _next_result(ledger: Ledger, results: Iterator[FrameResultLike]) -> FrameResultLike | None:
+    try:
+        return next(results, None)
+    except BaseException:
+        # The predictor stopped in the middle of a frame: it must hear everything again.
+        for obj_id in ledger.document.objects:
+            ledger.segmentation.mark_stale(obj_id)
+        ledger.touch()
+        raise
+
+
+def _store(ledger: Ledger, result: FrameResultLike, request: Propagate, num_steps: int) -> None:
+    objects, frame_idx = dict(ledger.document.objects), result.frame_idx
+    stored = []
+    for obj_id, mask in stored_masks(result).items():
+        state = objects.get(obj_id)
+        if state is None or frame_idx in state.locked or frame_idx in state.prompts:
+            continue
+        objects[obj_id] = state.with_mask(frame_idx, mask)
+        stored.append(obj_id)
+    document = Document(objects)
+    action = Propagate(request.direction, request.obj_ids, request.frames, num_steps)
+    if num_steps > 1:
+        ledger.history.extend_last(action)
+        ledger.document = document
+    else:
+        ledger.commit("Propagate", document, action)
+    if stored:
+        ledger.later(ledger.events.masks_changed.emit, frame_idx, tuple(stored))
+
+
+def _close(results: Iterator[FrameResultLike] | None) -> None:
+    close = getattr(results, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,164 @@
+"""What the model answers: a predictor and its memory, kept equal to what the person has said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.session.history import Direction
+from napari_sam2.session.masks import StoredMask, store_drawn, store_logits
+from napari_sam2.session.objects import ObjectState
+from napari_sam2.session.predictor import FrameResultLike, Predictor, as_array
+from napari_sam2.session.prompts import FramePrompts, questions
+from napari_sam2.session.settings import SessionSettings
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
+
+
+class Segmentation:
+    """
+    The predictor of one session.
+
+    An object is *stale* when the predictor's memory of it may differ from the session's, after an
+    undo, a failed prompt or a reload; it is then told everything again before its next answer.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        settings: SessionSettings,
+        predictor_factory: Callable[[SessionSettings], Predictor],
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._predictor_factory = predictor_factory
+        self._predictor: Predictor | None = None
+        self._state: Any = None
+        self._known: set[int] = set()
+        self._stale: set[int] = set()
+
+    def use_settings(self, settings: SessionSettings) -> None:
+        """Forget everything; the next question is asked with these settings."""
+        self._settings = settings
+        self._predictor = self._state = None
+        self._known.clear()
+        self._stale.clear()
+
+    def mark_stale(self, obj_id: int) -> None:
+        """Tell the predictor everything about this object before it next answers."""
+        self._stale.add(obj_id)
+
+    def forget(self, obj_id: int) -> None:
+        """Remove an object from the predictor's memory."""
+        self._stale.discard(obj_id)
+        if obj_id in self._known:
+            self._known.discard(obj_id)
+            self._require().remove_object(self._state, obj_id)
+
+    def ask(self, state: ObjectState, frame_idx: int, prompts: FramePrompts) -> StoredMask | None:
+        """
+        Replace the prompts of one object on one frame and return its mask there.
+
+        Parameters
+        ----------
+        state
+            The object before the change.
+        frame_idx
+            A frame.
+        prompts
+            All prompts of the frame; empty removes them, and the answer is then ``None``.
+        """
+        predictor = self._require()
+        self._refresh(state)
+        earlier = state.prompts.get(frame_idx)
+        self._known.add(state.obj_id)
+        try:
+            if earlier is not None and prompts.extends(earlier) and not prompts.is_empty:
+                return self._ask_from(state, frame_idx, prompts, len(earlier.points))
+            if earlier is not None:
+                predictor.clear_all_prompts_in_frame(self._state, frame_idx, state.obj_id)
+            return self._ask_from(state, frame_idx, prompts, None)
+        except BaseException:
+            self._stale.add(state.obj_id)
+            raise
+
+    def propagate(
+        self,
+        objects: Mapping[int, ObjectState],
+        direction: Direction,
+        frames: tuple[int, ...] | None,
+    ) -> Iterator[FrameResultLike]:
+        """Follow objects that have prompts; close the iterator before the next question."""
+        predictor = self._require()
+        for state in objects.values():
+            self._refresh(state)
+            for frame_idx in sorted(state.locked - state.prompts.keys()):
+                if frame_idx in state.masks:
+                    self._load(state, frame_idx)
+        return iter(predictor.propagate(self._state, direction, list(objects), frames))
+
+    def _ask_from(
+        self, state: ObjectState, frame_idx: int, prompts: FramePrompts, already_asked: int | None
+    ) -> StoredMask | None:
+        predictor = self._require()
+        answer: StoredMask | None = None
+        for question in questions(prompts, already_asked=already_asked):
+            result = predictor.answer(
+                self._state,
+                frame_idx,
+                state.obj_id,
+                points=question.points,
+                labels=question.labels,
+                clear_old_points=question.is_first,
+                box=question.box,
+                mask=question.mask,
+            )
+            if question.mask is not None:
+                answer = store_drawn(question.mask)
+            else:
+                answer = stored_masks(result)[state.obj_id]
+        if answer is None and not prompts.is_empty:
+            answer = state.masks.get(frame_idx)
+        return answer
+
+    def _require(self) -> Predictor:
+        if self._predictor is None:
+            predictor = self._predictor_factory(self._settings)
+            self._state = predictor.init_state(
+                self._source,
+                value_range=self._settings.value_range,
+                window=self._settings.window,
+            )
+            self._predictor = predictor
+        return self._predictor
+
+    def _refresh(self, state: ObjectState) -> None:
+        """Tell the predictor all prompts of a stale or unknown object."""
+        if state.obj_id in self._known and state.obj_id not in self._stale:
+            return
+        self.forget(state.obj_id)
+        self._known.add(state.obj_id)
+        self._stale.add(state.obj_id)
+        for frame_idx, prompts in state.prompts.items():
+            self._ask_from(state, frame_idx, prompts, None)
+        self._stale.discard(state.obj_id)
+
+    def _load(self, state: ObjectState, frame_idx: int) -> None:
+        mask = state.masks[frame_idx].to_array(self._source.height, self._source.width)
+        self._require().load_mask(self._state, frame_idx, state.obj_id, mask)
+
+
+def stored_masks(result: FrameResultLike) -> dict[int, StoredMask]:
+    """Return the masks of a result by object id, ready to be kept."""
+    scores, ious = as_array(result.object_scores), as_array(result.ious)
+    return {
+        mask.obj_id: store_logits(
+            as_array(mask.logits),
+            top=mask.top,
+            left=mask.left,
+            object_score=float(scores[index]),
+            iou=float(ious[index]),
+        )
+        for index, mask in enumerate(result.object_masks)
+    }

@@ -1,0 +1,455 @@
+"""The session: objects, prompts and masks of one movie, with undo, for hand and script alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.session import files
+from napari_sam2.session.codec import Contents
+from napari_sam2.session.history import (
+    Action,
+    ChangeSettings,
+    Direction,
+    History,
+    NewObject,
+    Reload,
+    RemoveObject,
+    RenameObject,
+    SetLocks,
+)
+from napari_sam2.session.images import open_frames
+from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
+from napari_sam2.session.masks import Region, Scores, compose_labels, label_dtype
+from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
+from napari_sam2.session.objects import Document, ObjectRecord, ObjectState
+from napari_sam2.session.predictor import Predictor
+from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
+from napari_sam2.session.propagation import checked_propagation, run
+from napari_sam2.session.segmentation import Segmentation
+from napari_sam2.session.settings import SessionSettings, Window
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
+
+PredictorFactory = Callable[[SessionSettings], Predictor]
+
+
+class Session:
+    """
+    One movie or image, the objects in it, and what the model says of them.
+
+    All methods may be called from any thread. Coordinates are (y, x) in pixels of the frame: an
+    integer is a pixel's centre; boxes are edges. A 2-D image has the one frame 0. A call that
+    fails leaves the session as it was.
+
+    Parameters
+    ----------
+    image
+        ``(H, W)``, ``(T, H, W)``, ``(H, W, 3|4)`` or ``(T, H, W, 3|4)``; NumPy, dask, zarr and
+        alike are read a frame at a time; a path; or a ``FrameSource``.
+    variant
+        Name of the network; ``None`` recognises the one in the file `weights`.
+    value_range
+        Intensities shown to the model as black and white; ``None`` chooses for the whole stack.
+    window
+        ``"auto"``, ``None`` (the whole frame) or a side in pixels.
+    weights, device, dtype
+        As `sam2_backbone.build_sam2` takes them.
+    path
+        Where `image` was read from, so that a saved session need not copy it.
+    models
+        Shared by sessions that should share loaded models.
+    predictor_factory
+        Makes the predictor instead of `models`, given the settings.
+    """
+
+    def __init__(
+        self,
+        image: Any,
+        *,
+        variant: str | None = "micro",
+        value_range: tuple[float, float] | None = None,
+        window: Window = "auto",
+        weights: str | Path = "default",
+        device: str = "auto",
+        dtype: str = "auto",
+        path: str | Path | None = None,
+        models: ModelHub | None = None,
+        predictor_factory: PredictorFactory | None = None,
+    ) -> None:
+        settings = SessionSettings(
+            variant=variant,
+            weights=str(weights),
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),
+            value_range=value_range,
+            window=window,
+        )
+        if predictor_factory is None:
+            settings.check_variant()
+        is_path = isinstance(image, (str, Path))
+        self.path: Path | None = Path(image) if is_path else Path(path) if path else None
+        self.source: FrameSource = open_frames(image)
+        self.models = models if models is not None else ModelHub()
+        self._uses_models = predictor_factory is None
+        self._settings = settings
+        self._ledger = Ledger(
+            self.source,
+            Segmentation(self.source, settings, predictor_factory or self.models.predictor),
+        )
+
+    @property
+    def events(self) -> SessionEvents:
+        """Signals that tell what changed."""
+        return self._ledger.events
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the movie, 1 for an image."""
+        return self.source.num_frames
+
+    @property
+    def height(self) -> int:
+        """Rows of a frame."""
+        return self.source.height
+
+    @property
+    def width(self) -> int:
+        """Columns of a frame."""
+        return self.source.width
+
+    @property
+    def settings(self) -> SessionSettings:
+        """The model, intensities and window in use."""
+        return self._settings
+
+    @property
+    def variant(self) -> str | None:
+        """Name of the network."""
+        return self._settings.variant
+
+    @property
+    def window(self) -> Window:
+        """Side of the window the model looks through."""
+        return self._settings.window
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The intensities given as black and white, or ``None`` where the backbone chooses."""
+        return self._settings.value_range
+
+    @property
+    def environment(self) -> Environment | None:
+        """Where the model computes, or ``None`` before it was loaded."""
+        return self.models.environment(self._settings) if self._uses_models else None
+
+    @property
+    def document(self) -> Document:
+        """All objects as they are now; a value that never changes."""
+        return self._ledger.document
+
+    @property
+    def log(self) -> tuple[Action, ...]:
+        """Every action since the session began, undone ones included."""
+        return tuple(self._ledger.history.log)
+
+    @property
+    def objects(self) -> tuple[ObjectRecord, ...]:
+        """The rows of the object table."""
+        return tuple(state.record() for state in self._ledger.document.objects.values())
+
+    # Objects
+
+    def new_object(self, name: str | None = None, *, obj_id: int | None = None) -> int:
+        """Make an object and return its id, the next free one unless `obj_id` is given."""
+        ledger = self._ledger
+        with ledger.turn():
+            obj_id = ledger.next_obj_id if obj_id is None else whole_number(obj_id, "obj_id")
+            if obj_id < 1 or obj_id > 0xFFFFFFFF:
+                raise ValueError(f"An object's id is a number from 1 to 4294967295, got {obj_id}.")
+            if obj_id in ledger.document.objects:
+                raise ValueError(f"There is an object {obj_id} already.")
+            state = ObjectState(obj_id, f"Object {obj_id}" if name is None else str(name))
+            ledger.next_obj_id = max(ledger.next_obj_id, obj_id + 1)
+            ledger.commit(
+                "New object",
+                ledger.document.with_object(state),
+                NewObject(obj_id, state.name),
+            )
+            ledger.later(self.events.objects_changed.emit)
+            return obj_id
+
+    def rename_object(self, obj_id: int, name: str) -> None:
+        """Give an object another name."""
+        ledger = self._ledger
+        with ledger.turn():
+            state = replace(ledger.object(obj_id), name=str(name))
+            ledger.commit(
+                "Rename",
+                ledger.document.with_object(state),
+                RenameObject(state.obj_id, state.name),
+            )
+            ledger.later(self.events.objects_changed.emit)
+
+    def remove_object(self, obj_id: int) -> None:
+        """Remove an object with its prompts and masks; its id is not used again."""
+        ledger = self._ledger
+        with ledger.turn():
+            state = ledger.object(obj_id)
+            ledger.segmentation.forget(state.obj_id)
+            ledger.commit(
+                "Remove object",
+                ledger.document.without_object(state.obj_id),
+                RemoveObject(state.obj_id),
+            )
+            ledger.later(self.events.objects_changed.emit)
+            for frame_idx in sorted(state.masks):
+                ledger.later(self.events.masks_changed.emit, frame_idx, (state.obj_id,))
+
+    def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
+        """Accept masks, of all frames if `frame_idx` is ``None``: they are never overwritten."""
+        self._set_locks(obj_id, frame_idx, locked=True)
+
+    def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
+        """Let masks change again."""
+        self._set_locks(obj_id, frame_idx, locked=False)
+
+    # Prompts
+
+    def prompts(self, obj_id: int, frame_idx: int) -> FramePrompts | None:
+        """Return what was said of an object on a frame, (y, x), or ``None``."""
+        return self._ledger.object(obj_id).prompts.get(self._ledger.frame(frame_idx))
+
+    def add_point(
+        self, obj_id: int, frame_idx: int, point: Sequence[float], positive: bool = True
+    ) -> None:
+        """Click at `point` (y, x)."""
+        ledger = self._ledger
+        with ledger.turn():
+            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
+            checked = self._checked(points=[point])
+            earlier = state.prompts.get(frame_idx, FramePrompts())
+            ledger.ask(state, frame_idx, add_point(earlier, checked.points[0], positive))
+
+    def add_box(self, obj_id: int, frame_idx: int, box: Sequence[float]) -> None:
+        """Draw a box (y0, x0, y1, x1), edges; it replaces a box or mask that was there."""
+        ledger = self._ledger
+        with ledger.turn():
+            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
+            earlier = state.prompts.get(frame_idx, FramePrompts())
+            ledger.ask(
+                state, frame_idx, replace(earlier, box=self._checked(box=box).box, mask=None)
+            )
+
+    def add_mask(self, obj_id: int, frame_idx: int, mask: npt.ArrayLike) -> None:
+        """Say that the object is `mask` ``(H, W)``; it replaces all that was said of this frame."""
+        ledger = self._ledger
+        with ledger.turn():
+            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
+            ledger.ask(state, frame_idx, self._checked(mask=mask))
+
+    def set_prompts(
+        self,
+        obj_id: int,
+        frame_idx: int,
+        *,
+        points: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+    ) -> None:
+        """Replace all prompts of an object on a frame, (y, x); nothing clears them."""
+        ledger = self._ledger
+        with ledger.turn():
+            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
+            ledger.ask(state, frame_idx, self._checked(points, point_labels, box, mask))
+
+    # Masks
+
+    def mask(self, obj_id: int, frame_idx: int) -> npt.NDArray[np.bool_] | None:
+        """Return an object's mask ``(H, W)``, empty where it is absent, ``None`` where unknown."""
+        stored = self._ledger.object(obj_id).masks.get(self._ledger.frame(frame_idx))
+        return None if stored is None else stored.to_array(self.height, self.width)
+
+    def labels(
+        self, frame_idx: int, region: Region | None = None
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Return the label image ``(H, W)``, or a region of it; overlaps go to the higher logit."""
+        frame_idx, objects = self._ledger.frame(frame_idx), self._ledger.document.objects
+        return compose_labels(
+            (
+                (obj_id, state.masks[frame_idx])
+                for obj_id, state in objects.items()
+                if frame_idx in state.masks
+            ),
+            self.height,
+            self.width,
+            label_dtype(objects),
+            region,
+        )
+
+    def scores(self, obj_id: int, frame_idx: int) -> Scores | None:
+        """Return how sure the model is of a mask, or ``None`` where there is none."""
+        stored = self._ledger.object(obj_id).masks.get(self._ledger.frame(frame_idx))
+        return None if stored is None else Scores(stored.object_score, stored.iou)
+
+    def propagate(
+        self,
+        direction: Direction = "both",
+        obj_ids: Iterable[int] | None = None,
+        frames: Iterable[int] | None = None,
+    ) -> Iterator[int]:
+        """
+        Follow objects through the movie; yields each frame as soon as its masks are stored.
+
+        The lock is free between two frames, so prompts may be given meanwhile. Stop at any time and
+        call again to continue.
+
+        Parameters
+        ----------
+        direction
+            ``"forward"``, ``"backward"`` or ``"both"`` from each object's prompts.
+        obj_ids
+            Objects to follow; all that have prompts if ``None``.
+        frames
+            Frames to fill in; all if ``None``.
+        """
+        request = checked_propagation(
+            direction,
+            None if obj_ids is None else [self._ledger.object(obj_id) for obj_id in obj_ids],
+            None if frames is None else [self._ledger.frame(frame_idx) for frame_idx in frames],
+            self._ledger.document,
+        )
+        return run(self._ledger, request)
+
+    # Steps
+
+    def undo(self) -> str | None:
+        """Take the last step back; returns what it was, or ``None`` if there was none."""
+        with self._ledger.turn():
+            title = self._ledger.history.undo_title
+            document = self._ledger.history.undo(self._ledger.document)
+            if document is not None:
+                self._ledger.restore(document)
+            return title
+
+    def redo(self) -> str | None:
+        """Do the last undone step again; returns what it was, or ``None`` if there was none."""
+        with self._ledger.turn():
+            title = self._ledger.history.redo_title
+            document = self._ledger.history.redo(self._ledger.document)
+            if document is not None:
+                self._ledger.restore(document)
+            return title
+
+    @property
+    def undo_title(self) -> str | None:
+        """What `undo` would take back, or ``None``."""
+        return self._ledger.history.undo_title
+
+    @property
+    def redo_title(self) -> str | None:
+        """What `redo` would do again, or ``None``."""
+        return self._ledger.history.redo_title
+
+    # Settings and files
+
+    def set_variant(self, variant: str | None, *, weights: str | Path = "default") -> None:
+        """Use another network for the next answers; masks stay as they are."""
+        self.change_settings(replace(self._settings, variant=variant, weights=str(weights)))
+
+    def set_value_range(self, value_range: tuple[float, float] | None) -> None:
+        """Show the model other intensities as black and white from the next answer on."""
+        self.change_settings(replace(self._settings, value_range=value_range))
+
+    def change_settings(self, settings: SessionSettings) -> None:
+        """Use other settings for the next answers; masks stay as they are."""
+        if self._uses_models:
+            settings.check_variant()
+        with self._ledger.turn():
+            if settings == self._settings:
+                return
+            self._settings = settings
+            self._ledger.segmentation.use_settings(settings)
+            self._ledger.history.log.append(ChangeSettings(settings))
+            self._ledger.touch()
+            self._ledger.later(self.events.all_changed.emit)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
+        with self._ledger.turn():
+            contents = Contents(
+                settings=self._settings,
+                environment=self.environment,
+                weights_sha256=weights_sha256(self._settings) if self._uses_models else None,
+                document=self._ledger.document,
+                log=self.log,
+                next_obj_id=self._ledger.next_obj_id,
+            )
+        files.save(Path(path), contents, self.source, self.path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        image: Any = None,
+        *,
+        models: ModelHub | None = None,
+        predictor_factory: PredictorFactory | None = None,
+    ) -> Session:
+        """Read a session; `image` is needed only where the one it names cannot be found."""
+        saved = files.read(Path(path))
+        contents = saved.contents
+        source, found = saved.open_image(image)
+        session = cls(
+            source,
+            **asdict(contents.settings),
+            path=found,
+            models=models,
+            predictor_factory=predictor_factory,
+        )
+        session._ledger.document = contents.document
+        session._ledger.next_obj_id = contents.next_obj_id
+        session._ledger.history = History((*contents.log, Reload()))
+        return session
+
+    def _set_locks(
+        self, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
+    ) -> None:
+        with self._ledger.turn():
+            state = self._ledger.object(obj_id)
+            if frame_idx is None:
+                chosen = tuple(sorted(state.masks))
+            elif isinstance(frame_idx, Iterable):
+                chosen = tuple(sorted({self._ledger.frame(index) for index in frame_idx}))
+            else:
+                chosen = (self._ledger.frame(frame_idx),)
+            without = [index for index in chosen if locked and index not in state.masks]
+            if without:
+                raise ValueError(
+                    f"Object {state.obj_id} has no mask on frame {without[0]} to be locked."
+                )
+            after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
+            if after == state.locked:
+                return
+            self._ledger.commit(
+                "Lock" if locked else "Unlock",
+                self._ledger.document.with_object(replace(state, locked=after)),
+                SetLocks(state.obj_id, chosen, locked),
+            )
+            self._ledger.later(self.events.objects_changed.emit)
+
+    def _checked(
+        self,
+        points: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+    ) -> FramePrompts:
+        return frame_prompts(points, point_labels, box, mask, height=self.height, width=self.width)

@@ -1,0 +1,70 @@
+"""The choices that decide the model's answers beside the prompts: model, device, window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Window = int | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """
+    Settings of one session.
+
+    Attributes
+    ----------
+    variant
+        Name of the network, or ``None`` to recognise it from the tensors of `weights`.
+    weights
+        ``"default"`` or the path of a checkpoint.
+    device, dtype
+        As `sam2_backbone.build_sam2` takes them; ``"auto"`` chooses.
+    value_range
+        The intensities shown to the model as black and white; ``None`` lets the backbone choose.
+    window
+        Side of the square the model looks through, in pixels; ``"auto"`` or ``None`` for the frame.
+    """
+
+    variant: str | None = "micro"
+    weights: str = "default"
+    device: str = "auto"
+    dtype: str = "auto"
+    value_range: tuple[float, float] | None = None
+    window: Window = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value_range", _checked_range(self.value_range))
+        if isinstance(self.window, bool) or not (
+            self.window is None or self.window == "auto" or isinstance(self.window, int)
+        ):
+            raise TypeError(f"window must be 'auto', None or a whole number, got {self.window!r}.")
+        if isinstance(self.window, int) and self.window < 1:
+            raise ValueError(f"window must be at least one pixel wide, got {self.window}.")
+        if self.variant is None and self.weights == "default":
+            raise ValueError("variant=None needs weights= with a checkpoint to recognise.")
+
+    def check_variant(self) -> None:
+        """Raise ``ValueError`` if the backbone has no network of this name."""
+        from sam2_backbone.variants import list_variants
+
+        if self.variant is not None and self.variant not in list_variants():
+            raise ValueError(
+                f"There is no variant {self.variant!r}; there are: {', '.join(list_variants())}."
+            )
+
+
+def _checked_range(value_range: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value_range is None:
+        return None
+    try:
+        low, high = (float(value) for value in value_range)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"value_range must be two numbers (low, high), got {value_range!r}."
+        ) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"value_range must be finite with low < high, got ({low}, {high}).")
+    return low, high
