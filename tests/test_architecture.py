@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,21 @@ def imports(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    declared = {
+        re.split(r"[^\w.-]", line, maxsplit=1)[0].lower()
+        for line in requires("napari-sam2") or ()
+        if "extra ==" not in line
+    }
+    sources = packages_distributions()
+    known = {*sys.stdlib_module_names, "sam2_backbone", "napari_sam2"}
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for package in {name.partition(".")[0] for name in imports(tree)} - known:
+            found = {name.lower() for name in sources.get(package, ())}
+            assert found & declared, f"{path.name} imports {package}"
 
 
 @pytest.fixture(params=FILES, ids=IDS)
