@@ -6,13 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam2.api import replay as replay
+    from napari_sam2.api import segment_image as segment_image
+    from napari_sam2.api import track as track
     from napari_sam2.session.prompts import PromptRecord as PromptRecord
     from napari_sam2.session.session import Session as Session
+    from napari_sam2.widgets.main_widget import annotate as annotate
 
 #: Where each public name lives. Importing the package imports none of these modules.
 _HOMES = {
     "PromptRecord": "napari_sam2.session.prompts",
     "Session": "napari_sam2.session.session",
+    "annotate": "napari_sam2.widgets.main_widget",
+    "replay": "napari_sam2.api",
+    "segment_image": "napari_sam2.api",
+    "track": "napari_sam2.api",
 }
 
 __all__ = list(_HOMES)

@@ -62,6 +62,7 @@ def encode(contents: Contents) -> tuple[Json, dict[str, npt.NDArray[Any]]]:
                 "obj_id": state.obj_id,
                 "name": state.name,
                 "locked": sorted(state.locked),
+                "outdated": sorted(state.outdated),
                 "prompts": [
                     {"frame_idx": frame_idx, **_encode_prompts(prompts, prompt_masks)}
                     for frame_idx, prompts in state.prompts.items()
@@ -88,6 +89,7 @@ def decode(tree: Json, arrays: Mapping[str, npt.NDArray[Any]]) -> Contents:
             },
             masks=masks.get(int(row["obj_id"]), {}),
             locked=frozenset(int(frame_idx) for frame_idx in row["locked"]),
+            outdated=frozenset(int(frame_idx) for frame_idx in row["outdated"]),
         )
         for row in tree["objects"]
     }

@@ -58,12 +58,13 @@ class SetLocks:
 
 @dataclass(frozen=True)
 class Propagate:
-    """A propagation ran for `num_steps` frames."""
+    """A propagation ran for `num_steps` frames, and to its end if `is_finished`."""
 
     direction: Direction
     obj_ids: tuple[int, ...] | None
     frames: tuple[int, ...] | None
     num_steps: int
+    is_finished: bool = False
 
 
 @dataclass(frozen=True)

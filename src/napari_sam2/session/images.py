@@ -46,7 +46,7 @@ def open_frames(image: Any, *, as_movie: bool = False) -> FrameSource:
 
     if isinstance(image, (str, Path)):
         path = Path(image)
-        if (path.is_dir() and not is_zarr(path)) or path.suffix.lower() in _VIDEO_SUFFIXES:
+        if not is_array_file(path):
             return as_frame_source(path)
         image = read_array(path)
     if not (hasattr(image, "shape") and hasattr(image, "dtype")):
@@ -80,6 +80,11 @@ def check_array(shape: tuple[int, ...], dtype: Any) -> None:
 
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 _TIFF_SUFFIXES = (".tif", ".tiff", ".lsm", ".stk", ".svs")
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a path is read as one array, not as a folder of images or a video."""
+    return not ((path.is_dir() and not is_zarr(path)) or path.suffix.lower() in _VIDEO_SUFFIXES)
 
 
 def is_zarr(path: Path) -> bool:

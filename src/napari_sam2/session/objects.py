@@ -47,13 +47,19 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class ObjectState:
-    """Everything known of one object; the mappings are by frame and never changed in place."""
+    """
+    Everything known of one object; the mappings are by frame and never changed in place.
+
+    `outdated` holds the frames whose mask a later prompt may have changed: it is still shown, but
+    not put back into the model's memory.
+    """
 
     obj_id: int
     name: str
     prompts: Mapping[int, FramePrompts] = field(default_factory=dict)
     masks: Mapping[int, StoredMask] = field(default_factory=dict)
     locked: frozenset[int] = frozenset()
+    outdated: frozenset[int] = frozenset()
 
     def record(self) -> ObjectRecord:
         """Return the table's row."""
@@ -70,9 +76,9 @@ class ObjectState:
         self, frame_idx: int, prompts: FramePrompts, mask: StoredMask | None
     ) -> ObjectState:
         """Return the state after the prompts of a frame were replaced and answered."""
-        all_prompts = {key: value for key, value in self.prompts.items() if key != frame_idx}
-        if not prompts.is_empty:
-            all_prompts[frame_idx] = prompts
+        all_prompts = {**self.prompts, frame_idx: prompts}
+        if prompts.is_empty:
+            del all_prompts[frame_idx]
         masks = dict(self.masks)
         if frame_idx not in self.locked:
             masks.pop(frame_idx, None)
@@ -81,11 +87,21 @@ class ObjectState:
         if not all_prompts:
             # Masks that followed from prompts go with the last of them; accepted ones stay.
             masks = {key: value for key, value in masks.items() if key in self.locked}
-        return replace(self, prompts=all_prompts, masks=masks)
+        outdated = masks.keys() - all_prompts.keys() - self.locked
+        return replace(self, prompts=all_prompts, masks=masks, outdated=frozenset(outdated))
 
     def with_mask(self, frame_idx: int, mask: StoredMask) -> ObjectState:
         """Return the state with a tracked mask."""
-        return replace(self, masks={**self.masks, frame_idx: mask})
+        return replace(
+            self,
+            masks={**self.masks, frame_idx: mask},
+            outdated=self.outdated - {frame_idx},
+        )
+
+    @property
+    def trusted_frames(self) -> tuple[int, ...]:
+        """Tracked frames whose mask follows from all that was said, or was accepted."""
+        return tuple(sorted(self.masks.keys() - self.prompts.keys() - self.outdated))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from napari_sam2.session.errors import SessionError
@@ -44,7 +45,26 @@ def checked_propagation(
     )
 
 
-def run(ledger: Ledger, request: Propagate) -> Iterator[int]:
+def expected_steps(request: Propagate, document: Document, num_frames: int) -> int:
+    """Return how many steps a propagation takes at most, for a progress bar."""
+    objects = document.objects
+    chosen = objects if request.obj_ids is None else request.obj_ids
+    prompted = [objects[obj_id].prompts for obj_id in chosen if objects[obj_id].prompts]
+    frames = range(num_frames) if request.frames is None else request.frames
+    steps = 0
+    if request.direction != "backward":
+        first = min(min(frame_idxs) for frame_idxs in prompted)
+        steps += sum(frame_idx >= first for frame_idx in frames)
+    if request.direction == "backward":
+        steps += sum(frame_idx <= max(max(prompts) for prompts in prompted) for frame_idx in frames)
+    elif request.direction == "both":
+        # Backward from the anchors, where forward has not been.
+        last = max(min(frame_idxs) for frame_idxs in prompted)
+        steps += sum(frame_idx < last for frame_idx in frames)
+    return steps
+
+
+def run(ledger: Ledger, request: Propagate) -> Generator[int, None, None]:
     """
     Yield frames as they are stored; the ledger's lock is free at each ``yield``.
 
@@ -68,6 +88,7 @@ def run(ledger: Ledger, request: Propagate) -> Iterator[int]:
                     results, seen_edits = _start(ledger, request), ledger.edits
                 result = _next_result(ledger, results)
                 if result is None:
+                    _finish(ledger, request, num_steps if ledger.open_step is token else 0)
                     return
                 num_steps = num_steps + 1 if ledger.open_step is token else 1
                 _store(ledger, result, request, num_steps)
@@ -93,6 +114,22 @@ def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
     return ledger.segmentation.propagate(targets, request.direction, request.frames)
 
 
+def _finish(ledger: Ledger, request: Propagate, num_steps: int) -> None:
+    """Log the end; if the whole movie was asked for, no mask is out of date any more."""
+    action = replace(request, num_steps=num_steps, is_finished=True)
+    if num_steps:
+        ledger.history.extend_last(action)
+    else:
+        ledger.history.log.append(action)
+    if request.direction != "both" or request.frames is not None:
+        return
+    objects = dict(ledger.document.objects)
+    for obj_id in objects if request.obj_ids is None else request.obj_ids:
+        if obj_id in objects:
+            objects[obj_id] = replace(objects[obj_id], outdated=frozenset())
+    ledger.document = Document(objects)
+
+
 def _next_result(ledger: Ledger, results: Iterator[FrameResultLike]) -> FrameResultLike | None:
     try:
         return next(results, None)
@@ -114,7 +151,7 @@ def _store(ledger: Ledger, result: FrameResultLike, request: Propagate, num_step
         objects[obj_id] = state.with_mask(frame_idx, mask)
         stored.append(obj_id)
     document = Document(objects)
-    action = Propagate(request.direction, request.obj_ids, request.frames, num_steps)
+    action = replace(request, num_steps=num_steps)
     if num_steps > 1:
         ledger.history.extend_last(action)
         ledger.document = document

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.history import Direction
@@ -93,9 +93,8 @@ class Segmentation:
         predictor = self._require()
         for state in objects.values():
             self._refresh(state)
-            for frame_idx in sorted(state.locked - state.prompts.keys()):
-                if frame_idx in state.masks:
-                    self._load(state, frame_idx)
+            # A prompt given since may have put accepted masks out of the memory.
+            self._load(state, sorted(state.locked.intersection(state.trusted_frames)))
         return iter(predictor.propagate(self._state, direction, list(objects), frames))
 
     def _ask_from(
@@ -142,11 +141,15 @@ class Segmentation:
         self._stale.add(state.obj_id)
         for frame_idx, prompts in state.prompts.items():
             self._ask_from(state, frame_idx, prompts, None)
+            # The next prompt is a correction: it is answered with what was tracked in memory.
+            self._load(state, state.trusted_frames)
         self._stale.discard(state.obj_id)
 
-    def _load(self, state: ObjectState, frame_idx: int) -> None:
-        mask = state.masks[frame_idx].to_array(self._source.height, self._source.width)
-        self._require().load_mask(self._state, frame_idx, state.obj_id, mask)
+    def _load(self, state: ObjectState, frame_idxs: Sequence[int]) -> None:
+        """Put tracked masks into the predictor's memory."""
+        for frame_idx in frame_idxs:
+            mask = state.masks[frame_idx].to_array(self._source.height, self._source.width)
+            self._require().load_mask(self._state, frame_idx, state.obj_id, mask)
 
 
 def stored_masks(result: FrameResultLike) -> dict[int, StoredMask]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from napari_sam2.session.history import (
     Direction,
     History,
     NewObject,
+    Propagate,
     Reload,
     RemoveObject,
     RenameObject,
@@ -30,7 +31,7 @@ from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord, ObjectState
 from napari_sam2.session.predictor import Predictor
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
-from napari_sam2.session.propagation import checked_propagation, run
+from napari_sam2.session.propagation import checked_propagation, expected_steps, run
 from napari_sam2.session.segmentation import Segmentation
 from napari_sam2.session.settings import SessionSettings, Window
 
@@ -103,6 +104,7 @@ class Session:
             self.source,
             Segmentation(self.source, settings, predictor_factory or self.models.predictor),
         )
+        self._ledger.history.log.append(ChangeSettings(settings))
 
     @property
     def events(self) -> SessionEvents:
@@ -304,7 +306,7 @@ class Session:
         direction: Direction = "both",
         obj_ids: Iterable[int] | None = None,
         frames: Iterable[int] | None = None,
-    ) -> Iterator[int]:
+    ) -> Generator[int, None, None]:
         """
         Follow objects through the movie; yields each frame as soon as its masks are stored.
 
@@ -320,13 +322,22 @@ class Session:
         frames
             Frames to fill in; all if ``None``.
         """
-        request = checked_propagation(
-            direction,
-            None if obj_ids is None else [self._ledger.object(obj_id) for obj_id in obj_ids],
-            None if frames is None else [self._ledger.frame(frame_idx) for frame_idx in frames],
-            self._ledger.document,
-        )
+        request = self._request(direction, obj_ids, frames)
         return run(self._ledger, request)
+
+    def propagation_length(
+        self,
+        direction: Direction = "both",
+        obj_ids: Iterable[int] | None = None,
+        frames: Iterable[int] | None = None,
+    ) -> int:
+        """Return how many steps `propagate` takes at most with these arguments."""
+        request = self._request(direction, obj_ids, frames)
+        return expected_steps(request, self._ledger.document, self.num_frames)
+
+    def frame(self, frame_idx: int) -> int:
+        """Return `frame_idx` as an int, or raise ``ValueError`` if there is no such frame."""
+        return self._ledger.frame(frame_idx)
 
     # Steps
 
@@ -381,6 +392,11 @@ class Session:
             self._ledger.touch()
             self._ledger.later(self.events.all_changed.emit)
 
+    def start_anew(self) -> None:
+        """Keep objects, prompts and masks; forget undo and the memory of the model."""
+        with self._ledger.turn():
+            self._begin(self._ledger.document, self._ledger.next_obj_id, self.log)
+
     def save(self, path: str | Path) -> None:
         """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
         with self._ledger.turn():
@@ -414,10 +430,16 @@ class Session:
             models=models,
             predictor_factory=predictor_factory,
         )
-        session._ledger.document = contents.document
-        session._ledger.next_obj_id = contents.next_obj_id
-        session._ledger.history = History((*contents.log, Reload()))
+        session._begin(contents.document, contents.next_obj_id, contents.log)
         return session
+
+    def _begin(self, document: Document, next_obj_id: int, log: tuple[Action, ...]) -> None:
+        self._ledger.document = document
+        self._ledger.next_obj_id = next_obj_id
+        self._ledger.history = History((*log, Reload()))
+        self._ledger.segmentation.use_settings(self._settings)
+        self._ledger.touch()
+        self._ledger.later(self.events.all_changed.emit)
 
     def _set_locks(
         self, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
@@ -453,3 +475,13 @@ class Session:
         mask: npt.ArrayLike | None = None,
     ) -> FramePrompts:
         return frame_prompts(points, point_labels, box, mask, height=self.height, width=self.width)
+
+    def _request(
+        self, direction: Direction, obj_ids: Iterable[int] | None, frames: Iterable[int] | None
+    ) -> Propagate:
+        return checked_propagation(
+            direction,
+            None if obj_ids is None else [self._ledger.object(obj_id) for obj_id in obj_ids],
+            None if frames is None else [self._ledger.frame(frame_idx) for frame_idx in frames],
+            self._ledger.document,
+        )

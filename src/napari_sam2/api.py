@@ -1,0 +1,365 @@
+"""The functions for scripts: an image or a movie and prompts in, labels out; x, y in pixels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.progress import shown
+from napari_sam2.session import files
+from napari_sam2.session.history import Direction, Propagate
+from napari_sam2.session.images import is_array_file, open_frames, read_array
+from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
+from napari_sam2.session.model_hub import Environment, ModelHub
+from napari_sam2.session.prompt_files import Prompts, prompt
+from napari_sam2.session.prompts import PromptRecord, as_floats, as_polarity
+from napari_sam2.session.replay import repeat
+from napari_sam2.session.session import PredictorFactory, Session
+from napari_sam2.session.settings import SessionSettings, Window
+
+Labels = npt.NDArray[np.unsignedinteger]
+
+_PADDING = -1
+
+
+def segment_image(
+    image: Any,
+    points: npt.ArrayLike | None = None,
+    point_labels: npt.ArrayLike | None = None,
+    boxes: npt.ArrayLike | None = None,
+    *,
+    variant: str | None = "micro",
+    window: Window = "auto",
+    value_range: tuple[float, float] | None = None,
+    weights: str | Path = "default",
+    device: str = "auto",
+    dtype: str = "auto",
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Labels:
+    """
+    Segment objects in one image from points or boxes.
+
+    Parameters
+    ----------
+    image
+        ``(H, W)`` or ``(H, W, 3|4)``, any real dtype; or a path.
+    points
+        x, y in pixels, an integer is a pixel's centre: ``(N, 2)`` for one object, ``(B, N, 2)`` for
+        several. They are taken in order, each with the answer before it.
+    point_labels
+        ``(N,)`` or ``(B, N)``: 1 positive, 0 negative, −1 padding. All positive if not given.
+    boxes
+        x0, y0, x1, y1 edges: ``(4,)`` for one object, ``(B, 4)`` for several.
+    variant, weights, device, dtype
+        As `sam2_backbone.build_sam2` takes them.
+    window
+        ``"auto"``, ``None`` (the whole image) or a side in pixels.
+    value_range
+        Intensities shown to the model as black and white.
+    models
+        Keeps the loaded model for the next call.
+    predictor_factory
+        See `Session`.
+
+    Returns
+    -------
+    ``(H, W)`` uint16 or uint32 labels 1…B; where masks overlap the higher logit wins.
+    """
+    session = Session(
+        image,
+        variant=variant,
+        window=window,
+        value_range=value_range,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        models=models,
+        predictor_factory=predictor_factory,
+    )
+    if session.num_frames != 1:
+        raise ValueError(
+            f"segment_image takes one image, got a movie of {session.num_frames} frames: use track."
+        )
+    records = _image_records(points, point_labels, boxes)
+    if records:
+        prompt(session, records)
+    return session.labels(0)
+
+
+def _image_records(
+    points: npt.ArrayLike | None, point_labels: npt.ArrayLike | None, boxes: npt.ArrayLike | None
+) -> list[PromptRecord]:
+    """Return one record per object of the arrays of `segment_image`."""
+    if points is None and boxes is None:
+        raise ValueError("Give points, boxes or both: there is nothing to segment.")
+    xy = None if points is None else as_floats(points, "points")
+    edges = None if boxes is None else as_floats(boxes, "boxes")
+    signs = None if point_labels is None else as_polarity(point_labels)
+    if xy is not None:
+        if xy.ndim not in (2, 3) or xy.shape[-1] != 2:
+            raise ValueError(f"Points must have the shape (N, 2) or (B, N, 2), got {xy.shape}.")
+        if signs is None:
+            signs = np.ones(xy.shape[:-1], np.int64)
+        if signs.shape != xy.shape[:-1]:
+            raise ValueError(
+                f"point_labels must have the shape {xy.shape[:-1]} to match the points, "
+                f"got {signs.shape}."
+            )
+        xy, signs = (xy, signs) if xy.ndim == 3 else (xy[None], signs[None])
+    elif signs is not None:
+        raise ValueError("point_labels were given without points.")
+    if edges is not None:
+        if edges.ndim not in (1, 2) or edges.shape[-1] != 4:
+            raise ValueError(f"Boxes must have the shape (4,) or (B, 4), got {edges.shape}.")
+        edges = edges if edges.ndim == 2 else edges[None]
+    if xy is not None and edges is not None and len(xy) != len(edges):
+        raise ValueError(f"There are points for {len(xy)} objects and {len(edges)} boxes.")
+    count = len(xy) if xy is not None else len(edges) if edges is not None else 0
+    records = []
+    for row in range(count):
+        kept = signs[row] != _PADDING if signs is not None else None
+        records.append(
+            PromptRecord(
+                frame_idx=0,
+                obj_id=row + 1,
+                points=None if xy is None else xy[row][kept],
+                point_labels=None if signs is None else signs[row][kept],
+                box=None if edges is None else edges[row],
+            )
+        )
+    return records
+
+
+def track(
+    stack: Any,
+    prompts: Prompts,
+    *,
+    variant: str | None = "micro",
+    direction: Direction = "both",
+    window: Window = "auto",
+    out: str | Path | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+    value_range: tuple[float, float] | None = None,
+    weights: str | Path = "default",
+    device: str = "auto",
+    dtype: str = "auto",
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Any:
+    """
+    Follow objects through a movie or a stack of slices.
+
+    Parameters
+    ----------
+    stack
+        ``(T, H, W)`` or ``(T, H, W, 3)``: NumPy, dask or zarr, read a frame at a time; or a path.
+    prompts
+        ``{frame_idx: labels}``, every label an object whose value is kept; or a list of
+        `PromptRecord`, x, y; or the path of a JSON file of such records or of a session.
+    variant, weights, device, dtype
+        As `sam2_backbone.build_sam2` takes them.
+    direction
+        ``"forward"``, ``"backward"`` or ``"both"`` from each object's prompts.
+    window
+        ``"auto"``, ``None`` (the whole frame) or a side in pixels.
+    out
+        A ``.zarr`` to stream the labels into while they come.
+    progress
+        Show a bar on a terminal.
+    overwrite
+        Replace `out` if it exists.
+    value_range
+        Intensities shown to the model as black and white.
+    models, predictor_factory
+        See `Session`.
+
+    Returns
+    -------
+    ``(T, H, W)`` uint16 or uint32 labels, or the zarr array of `out`.
+    """
+    target = _zarr_target(out, overwrite=overwrite)
+    session = Session(
+        _as_movie(stack),
+        variant=variant,
+        window=window,
+        value_range=value_range,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        models=models,
+        predictor_factory=predictor_factory,
+    )
+    prompt(session, prompts)
+    steps = shown(
+        session.propagate(direction),
+        title="Tracking",
+        total=session.propagation_length(direction),
+        wanted=progress,
+    )
+    if target is None:
+        for _ in steps:
+            pass
+        return np.stack([session.labels(frame_idx) for frame_idx in range(session.num_frames)])
+    return _stream(session, steps, target)
+
+
+def _as_movie(stack: Any) -> Any:
+    """Open a stack so that a 3-D array is a movie whatever its last axis; refuse a 2-D image."""
+    if isinstance(stack, (str, Path)) and is_array_file(Path(stack)):
+        stack = read_array(stack)
+    if len(getattr(stack, "shape", (0, 0, 0))) == 2:
+        raise ValueError("A movie has three axes (T, H, W), got one image: segment it instead.")
+    return open_frames(stack, as_movie=True)
+
+
+def _zarr_target(out: str | Path | None, *, overwrite: bool) -> Path | None:
+    if out is None:
+        return None
+    path = Path(out)
+    if path.suffix.lower() != ".zarr":
+        raise ValueError(f"out must end in .zarr, got {path.name!r}.")
+    check_target(path, overwrite=overwrite)
+    return path
+
+
+def _stream(session: Session, steps: Iterator[int], target: Path) -> Any:
+    import zarr
+
+    shape = (session.num_frames, session.height, session.width)
+    with streamed_zarr(target, shape, session.labels(0).dtype) as array:
+        for frame_idx in steps:
+            array[frame_idx] = session.labels(frame_idx)
+        # Frames with prompts and no step, an object's only frame for one, come last.
+        for frame_idx in {frame for row in session.objects for frame in row.prompted_frames}:
+            array[frame_idx] = session.labels(frame_idx)
+    return zarr.open(str(target), mode="r")
+
+
+def replay(
+    session: str | Path,
+    image: Any = None,
+    out: str | Path | None = None,
+    *,
+    progress: bool = True,
+    overwrite: bool = False,
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Any:
+    """
+    Compute the masks of an interactive session again, action by action, without a window.
+
+    Parameters
+    ----------
+    session
+        A session file.
+    image
+        The image, where the one that the file names is no longer there.
+    out
+        A ``.tif`` or ``.zarr`` to write the labels to.
+    progress
+        Show a bar on a terminal.
+    overwrite
+        Replace `out` if it exists.
+    models, predictor_factory
+        See `Session`.
+
+    Returns
+    -------
+    ``(T, H, W)`` labels, ``(H, W)`` for an image; or the path `out`.
+    """
+    target = None if out is None else Path(out)
+    if target is not None:
+        check_target(target, overwrite=overwrite)
+    again = replayed_session(
+        Path(session),
+        image,
+        progress=progress,
+        models=models,
+        predictor_factory=predictor_factory,
+    )
+    frames = (again.labels(frame_idx) for frame_idx in range(again.num_frames))
+    if target is None:
+        stacked = np.stack(list(frames))
+        return stacked[0] if again.num_frames == 1 else stacked
+    shape = (again.num_frames, again.height, again.width)
+    shape_out = shape[1:] if again.num_frames == 1 else shape
+    write_labels(target, frames, shape_out, again.labels(0).dtype)
+    return target
+
+
+def replayed_session(
+    path: Path,
+    image: Any = None,
+    *,
+    progress: bool = True,
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Session:
+    """Return a new session in which everything of the file `path` was done again."""
+    saved = files.read(path)
+    source, found = saved.open_image(image)
+    contents = saved.contents
+    settings = _computed_settings(contents.settings, contents.environment)
+    again = Session(
+        source,
+        variant=settings.variant,
+        value_range=settings.value_range,
+        window=settings.window,
+        weights=settings.weights,
+        device=settings.device,
+        dtype=settings.dtype,
+        path=found,
+        models=models,
+        predictor_factory=predictor_factory,
+    )
+    with _num_threads(contents.environment if predictor_factory is None else None):
+        total = sum(
+            1 + (action.num_steps if isinstance(action, Propagate) else 0)
+            for action in contents.log
+        )
+        steps = repeat(again, contents.log, settings)
+        for _ in shown(steps, title="Replaying", total=total, wanted=progress):
+            pass
+    return again
+
+
+def _computed_settings(settings: SessionSettings, was: Environment | None) -> SessionSettings:
+    """Return the settings with the device and dtype that were used, if they exist here."""
+    if was is None:
+        return settings
+    from sam2_backbone.device import resolve_device
+
+    try:
+        resolve_device(was.device)
+    except ValueError:
+        warnings.warn(
+            f"The session was computed on {was.device}, which is not here: masks may differ.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return settings
+    return replace(settings, device=was.device, dtype=was.dtype)
+
+
+@contextmanager
+def _num_threads(was: Environment | None) -> Iterator[None]:
+    if was is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(was.num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,73 @@
+"""The actions of a session done again in order, without a window: the same masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+from napari_sam2.session.history import (
+    Action,
+    ChangeSettings,
+    NewObject,
+    Propagate,
+    Redo,
+    Reload,
+    RemoveObject,
+    RenameObject,
+    SetLocks,
+    SetPrompts,
+    Undo,
+)
+from napari_sam2.session.session import Session
+from napari_sam2.session.settings import SessionSettings
+
+
+def repeat(session: Session, log: Iterable[Action], computed: SessionSettings) -> Iterator[None]:
+    """
+    Do the actions of `log` again, yielding after each action and each propagated frame.
+
+    Parameters
+    ----------
+    session
+        A new session on the same image.
+    log
+        What was done.
+    computed
+        Its device and dtype replace those of the log, which may say "auto".
+    """
+    for action in log:
+        match action:
+            case NewObject(obj_id, name):
+                session.new_object(name, obj_id=obj_id)
+            case RenameObject(obj_id, name):
+                session.rename_object(obj_id, name)
+            case RemoveObject(obj_id):
+                session.remove_object(obj_id)
+            case SetPrompts(obj_id, frame_idx, prompts):
+                session.set_prompts(
+                    obj_id,
+                    frame_idx,
+                    points=prompts.points,
+                    point_labels=prompts.point_labels,
+                    box=prompts.box,
+                    mask=prompts.mask,
+                )
+            case SetLocks(obj_id, frames, locked):
+                (session.lock if locked else session.unlock)(obj_id, frames)
+            case Propagate(direction, obj_ids, frames, num_steps, is_finished):
+                results = session.propagate(direction, obj_ids, frames)
+                for _ in results if is_finished else islice(results, num_steps):
+                    yield
+                results.close()
+            case ChangeSettings(settings):
+                session.change_settings(
+                    replace(settings, device=computed.device, dtype=computed.dtype)
+                )
+            case Undo():
+                session.undo()
+            case Redo():
+                session.redo()
+            case Reload():
+                session.start_anew()
+        yield
