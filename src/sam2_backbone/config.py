@@ -108,6 +108,8 @@ class SAM2Config:
         Levels of the neck (0 is stride 4, 3 is stride 32) that receive the coarser level.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
+    window_fractions
+        Sides of the windows that ``window="auto"`` tries for a click, over the input size.
     """
 
     trunk: TrunkConfig
@@ -118,6 +120,7 @@ class SAM2Config:
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     gate_object_score: bool = True
+    window_fractions: tuple[float, ...] = (1.0,)
 
     @property
     def embedding_size(self) -> int:

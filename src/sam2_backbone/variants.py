@@ -106,6 +106,7 @@ MICRO_CONFIG = SAM2Config(
     mask_decoder=MaskDecoderConfig(num_heads=4, mlp_dim=512, iou_head_dim=128),
     memory=MemoryConfig(dim=64, num_layers=2, mlp_dim=512),
     gate_object_score=False,
+    window_fractions=(0.1875, 0.375, 0.75, 1.5),
 )
 
 # the code paths of micro at a size that tests can afford

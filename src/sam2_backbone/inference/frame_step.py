@@ -1,0 +1,376 @@
+"""What happens on one frame: encode views, recall memories, predict masks, remember them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sam2_backbone.inference.postprocess import fill_small_holes, hide_absent
+from sam2_backbone.inference.prompts import FramePrompts
+from sam2_backbone.inference.transforms import (
+    View,
+    mask_to_model,
+    resample_logits,
+    to_model_input,
+)
+from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
+from sam2_backbone.memory.bank import FrameMemory
+from sam2_backbone.memory.selection import Recall, select_memories
+from sam2_backbone.modeling.sam2 import (
+    SAM2,
+    ImageFeatures,
+    MaskPrediction,
+    Prompts,
+    RecalledMemory,
+)
+
+PREVIOUS_LOGITS_CLAMP = 32.0  # of logits that are given back with a new click
+# rows of one batch: what 16 rows of a 32 x 32 embedding take
+_BATCH_TOKENS = 16 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One object's answer on a frame.
+
+    Attributes
+    ----------
+    view
+        What the model looked at.
+    memory
+        The chosen mask with its scores.
+    candidates
+        (M, 4h, 4w) logits of an ambiguous click, best first, or None.
+    """
+
+    view: View
+    memory: FrameMemory
+    candidates: Tensor | None = None
+
+
+class FrameStep:
+    """Runs the network on frames of a video for batches of objects.
+
+    Parameters
+    ----------
+    reference_rules
+        Resize frames as the reference does, and fill holes only where it can.
+    """
+
+    def __init__(self, model: SAM2, *, reference_rules: bool) -> None:
+        self.model = model
+        self.config = model.config
+        self.reference_rules = reference_rules
+
+    def encode(
+        self, state: VideoState, frame_idx: int, views: Sequence[View], *, keep: bool
+    ) -> ImageFeatures:
+        """Encode views of a frame, one row each; equal views are encoded once.
+
+        Parameters
+        ----------
+        keep
+            Put the features into the cache: for frames that a person looks at.
+        """
+        distinct = list(dict.fromkeys(views))
+        found = {view: state.cache.get(frame_idx, view) for view in distinct}
+        missing = [view for view in distinct if found[view] is None]
+        if missing:
+            frame = state.source.read(frame_idx)
+            for start in range(0, len(missing), self._chunk):
+                part = missing[start : start + self._chunk]
+                inputs = torch.stack([self._input(state, frame, view) for view in part])
+                features = self.model.encode_image(inputs.to(self.model.device))
+                for row, view in enumerate(part):
+                    found[view] = features.select([row]) if len(part) > 1 else features
+        rows = []
+        for view in distinct:
+            features_of_view = found[view]
+            assert features_of_view is not None
+            if keep:
+                state.cache.put(frame_idx, view, features_of_view)
+            rows.append(features_of_view)
+        index = [distinct.index(view) for view in views]
+        return _stack(rows) if index == list(range(len(rows))) else _stack(rows).select(index)
+
+    def answer_points(
+        self,
+        state: VideoState,
+        item: ObjectState,
+        frame_idx: int,
+        prompts: FramePrompts,
+        views: Sequence[View],
+    ) -> list[Answer]:
+        """Answer points and a box, once through each view.
+
+        Memory is recalled only on a frame that propagation has been on.
+        """
+        features = self.encode(state, frame_idx, views, keep=True)
+        size = self.config.input_size
+        coords = torch.stack([view.to_model(prompts.coords, size) for view in views])
+        kinds = prompts.kinds[None].expand(len(views), -1)
+        previous = self._previous_logits(item, frame_idx, views)
+        if frame_idx in item.visited:
+            recall = self.recall(state, item, frame_idx, reverse=item.visited[frame_idx])
+            memory = self._recalled(state, [item], [recall], frame_idx)
+            memory = replace(
+                memory,
+                features=memory.features.expand(len(views), -1, -1, -1, -1),
+                pointers=memory.pointers.expand(len(views), -1, -1),
+            )
+            conditioned = self.model.attend_memory(features, memory)
+        else:
+            conditioned = self.model.without_memory(features)
+        device = self.model.device
+        prediction = self.model.predict_masks(
+            conditioned,
+            Prompts(coords.to(device), kinds.to(device), previous),
+            multimask_output=prompts.kinds.shape[0] <= 1,
+        )
+        return self._answers(state, prediction, views, prompted=True)
+
+    def answer_mask(
+        self, state: VideoState, frame_idx: int, prompts: FramePrompts, view: View
+    ) -> Answer:
+        """Take a mask given by a person as it is."""
+        assert prompts.mask is not None
+        features = self.encode(state, frame_idx, [view], keep=True)
+        mask = mask_to_model(prompts.mask, view, self.config.input_size).to(self.model.device)
+        prediction = self.model.adopt_mask(features, mask)
+        return self._answers(state, prediction, [view], prompted=True)[0]
+
+    def track(
+        self, state: VideoState, items: Sequence[ObjectState], frame_idx: int, *, reverse: bool
+    ) -> None:
+        """Fill in a frame for objects that have been prompted elsewhere, and remember it."""
+        groups: dict[object, list[tuple[ObjectState, Recall]]] = defaultdict(list)
+        for item in items:
+            recall = self.recall(state, item, frame_idx, reverse=reverse)
+            groups[recall.structure].append((item, recall))
+        for members in groups.values():
+            for start in range(0, len(members), self._chunk):
+                part = members[start : start + self._chunk]
+                self._track_batch(state, part, frame_idx, reverse=reverse)
+
+    def recall(
+        self, state: VideoState, item: ObjectState, frame_idx: int, *, reverse: bool
+    ) -> Recall:
+        """Choose what an object recalls on a frame."""
+        return select_memories(
+            frame_idx,
+            prompted=item.bank.conditioning_frames,
+            tracked=item.recallable,
+            num_frames=state.num_frames,
+            reverse=reverse,
+            config=self.config.memory,
+        )
+
+    def next_view(
+        self, state: VideoState, item: ObjectState, frame_idx: int, *, reverse: bool
+    ) -> View:
+        """Choose the view of a tracked frame: where the object was seen last."""
+        if state.window is None:
+            return View.whole(*state.frame_size)
+        before = item.sightings.get(frame_idx + (1 if reverse else -1))
+        if before is None:
+            nearest = min(item.bank.conditioning_frames, key=lambda t: abs(t - frame_idx))
+            before = item.sightings[nearest]
+        return follow(before, state.frame_size)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @property
+    def _chunk(self) -> int:
+        return max(1, _BATCH_TOKENS // self.config.embedding_size**2)
+
+    def _input(self, state: VideoState, frame: object, view: View) -> Tensor:
+        return to_model_input(
+            frame,  # type: ignore[arg-type]
+            view,
+            state.intensities,
+            input_size=self.config.input_size,
+            bicubic_8bit=self.reference_rules,
+        )
+
+    def _track_batch(
+        self,
+        state: VideoState,
+        members: Sequence[tuple[ObjectState, Recall]],
+        frame_idx: int,
+        *,
+        reverse: bool,
+    ) -> None:
+        items = [item for item, _ in members]
+        views = [self.next_view(state, item, frame_idx, reverse=reverse) for item in items]
+        features = self.encode(state, frame_idx, views, keep=False)
+        memory = self._recalled(state, items, [recall for _, recall in members], frame_idx)
+        prediction = self.model.predict_masks(
+            self.model.attend_memory(features, memory), Prompts(), multimask_output=True
+        )
+        best = self._gated(state, prediction).best
+        encoded = self.model.encode_memory(
+            features, best.low_res_masks, best.object_score_logits, prompted=False
+        ).to(torch.bfloat16)
+        answers = self._answers(state, prediction, views, prompted=False)
+        for item, answer, row in zip(items, answers, encoded, strict=True):
+            item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
+            item.recallable.add(frame_idx)
+            item.sightings[frame_idx] = sighting(answer)
+
+    def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
+        # a person shows an image because the object is there: one image is never gated
+        if not self.config.gate_object_score or (
+            state.num_frames == 1 and not self.reference_rules
+        ):
+            return prediction
+        masks = hide_absent(prediction.low_res_masks, prediction.object_score_logits)
+        return replace(prediction, low_res_masks=masks)
+
+    def _answers(
+        self,
+        state: VideoState,
+        prediction: MaskPrediction,
+        views: Sequence[View],
+        *,
+        prompted: bool,
+    ) -> list[Answer]:
+        prediction = self._gated(state, prediction)
+        best = prediction.best
+        masks = best.low_res_masks
+        if not self.reference_rules or masks.is_cuda:
+            masks = fill_small_holes(masks)
+        if self.model.dtype != torch.float32:
+            masks = masks.to(torch.float16)  # half the size; -1024 and +-32 are exact enough
+        scores = best.object_score_logits[:, 0].tolist()
+        ious = best.iou_predictions[:, 0].tolist()
+        answers = []
+        for row, view in enumerate(views):
+            memory = FrameMemory(
+                low_res_masks=masks[row],
+                obj_ptr=best.obj_ptr[row],
+                object_score=scores[row],
+                iou=ious[row],
+                prompted=prompted,
+            )
+            candidates = None
+            if prompted and prediction.low_res_masks.shape[1] > 1:
+                order = prediction.iou_predictions[row].argsort(descending=True)
+                candidates = prediction.low_res_masks[row, order]
+            answers.append(Answer(view, memory, candidates))
+        return answers
+
+    def _previous_logits(
+        self, item: ObjectState, frame_idx: int, views: Sequence[View]
+    ) -> Tensor | None:
+        known = item.bank.get_tracked(frame_idx) or item.bank.get(frame_idx)
+        if known is None:
+            return None
+        logits = known.low_res_masks[None].float().to(self.model.device)
+        seen = item.sightings[frame_idx].view
+        rows = [logits if view == seen else resample_logits(logits, seen, view) for view in views]
+        clamp = PREVIOUS_LOGITS_CLAMP
+        return torch.cat(rows).clamp(-clamp, clamp)
+
+    def _recalled(
+        self,
+        state: VideoState,
+        items: Sequence[ObjectState],
+        recalls: Sequence[Recall],
+        frame_idx: int,
+    ) -> RecalledMemory:
+        features, pointers = [], []
+        for item, recall in zip(items, recalls, strict=True):
+            spatial = [self._with_features(state, item, t) for t, _ in recall.spatial]
+            features.append(torch.stack([m.features for m in spatial if m.features is not None]))
+            remembered = [self._with_pointer(state, item, t) for t, _ in recall.pointers]
+            pointers.append(
+                torch.stack([m.obj_ptr for m in remembered if m.obj_ptr is not None])
+                if remembered
+                else features[-1].new_zeros(0, self.config.hidden_dim)
+            )
+        recall = recalls[0]
+        return RecalledMemory(
+            features=torch.stack(features).to(self.model.device),
+            temporal_rows=tuple(row for _, row in recall.spatial),
+            pointers=torch.stack(pointers).to(self.model.device),
+            pointer_distances=tuple(float(distance) for _, distance in recall.pointers),
+            pointer_span=recall.pointer_span,
+        )
+
+    def _with_features(self, state: VideoState, item: ObjectState, frame_idx: int) -> FrameMemory:
+        """Encode a memory when it is first recalled."""
+        memory = item.bank.get(frame_idx)
+        assert memory is not None
+        if memory.features is not None:
+            return memory
+        view = item.sightings[frame_idx].view
+        device = self.model.device
+        encoded = self.model.encode_memory(
+            self.encode(state, frame_idx, [view], keep=False),
+            memory.low_res_masks[None].float().to(device),
+            torch.tensor([[memory.object_score]], device=device),
+            prompted=memory.prompted,
+        )
+        memory = replace(memory, features=encoded[0].to(torch.bfloat16))
+        item.bank.update(frame_idx, memory)
+        return memory
+
+    def _with_pointer(self, state: VideoState, item: ObjectState, frame_idx: int) -> FrameMemory:
+        """Compute the pointer of a frame of which only a mask is known."""
+        memory = item.bank.get(frame_idx)
+        assert memory is not None
+        if memory.obj_ptr is not None:
+            return memory
+        view = item.sightings[frame_idx].view
+        size = self.config.input_size
+        logits = memory.low_res_masks[None].float().to(self.model.device)
+        mask = torch.nn.functional.interpolate(logits, size=(size, size), mode="bilinear") > 0
+        features = self.encode(state, frame_idx, [view], keep=False)
+        memory = replace(memory, obj_ptr=self.model.adopt_mask(features, mask).obj_ptr[0])
+        item.bank.update(frame_idx, memory)
+        return memory
+
+
+def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
+    """Move a window so that the object as last seen is in its middle; widen it if it grew.
+
+    The side stays as it is while the object takes between an eighth and two thirds of it.
+    """
+    if before.extent is None or before.view == View.whole(*frame_size):
+        return before.view
+    top, left, bottom, right = before.extent
+    side = max(before.view.height, before.view.width)
+    longest = max(bottom - top, right - left, 1.0)
+    if not side / 8 <= longest <= side * 2 / 3:
+        side = round(longest * 2.5)
+    return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
+
+
+def sighting(answer: Answer) -> Sighting:
+    """Where an answer's mask lies in the frame."""
+    mask = answer.memory.low_res_masks[0] > 0
+    if not bool(mask.any()):
+        return Sighting(answer.view, None)
+    rows = mask.any(1).nonzero()[[0, -1], 0].tolist()
+    columns = mask.any(0).nonzero()[[0, -1], 0].tolist()
+    view, side = answer.view, mask.shape[-1]
+    extent = (
+        view.top + rows[0] * view.height / side,
+        view.left + columns[0] * view.width / side,
+        view.top + (rows[1] + 1) * view.height / side,
+        view.left + (columns[1] + 1) * view.width / side,
+    )
+    return Sighting(view, extent)
+
+
+def _stack(rows: Sequence[ImageFeatures]) -> ImageFeatures:
+    if len(rows) == 1:
+        return rows[0]
+    return ImageFeatures(
+        torch.cat([r.embedding for r in rows]),
+        (torch.cat([r.high_res[0] for r in rows]), torch.cat([r.high_res[1] for r in rows])),
+    )

@@ -1,0 +1,232 @@
+"""Frames, read one at a time: arrays of every kind, folders of images, video files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2_backbone.errors import FrameReadError
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.transforms import Intensities
+
+_CHANNEL_COUNTS = (1, 3, 4)
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+_RANGE_SAMPLES = 8  # frames looked at for the intensity range
+_RANGE_PIXELS = 200_000  # pixels looked at in each
+ROBUST_PERCENTILES = (0.1, 99.9)
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A video or one image whose frames are read lazily."""
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames there are; 1 for an image."""
+
+    @property
+    def height(self) -> int:
+        """Rows of a frame."""
+
+    @property
+    def width(self) -> int:
+        """Columns of a frame."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Pixel type."""
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether frames have a channel axis."""
+
+    def read(self, frame_idx: int) -> NDArray[np.generic]:
+        """Return a frame, (H, W) or (H, W, C)."""
+
+
+class ArrayFrames:
+    """Frames of an array-like (T, H, W) or (T, H, W, C): NumPy, dask, zarr, tensorstore."""
+
+    def __init__(self, array: object) -> None:
+        shape, dtype = _shape_and_dtype(array)
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in _CHANNEL_COUNTS):
+            raise ValueError(
+                "a video is an array (T, H, W), or (T, H, W, C) with 1, 3 or 4 channels, "
+                f"not of shape {shape}"
+            )
+        if 0 in shape:
+            raise ValueError(f"the array of shape {shape} is empty: give at least one frame")
+        self._array = array
+        self.num_frames, self.height, self.width = shape[:3]
+        self.is_rgb = len(shape) == 4
+        self.dtype = dtype
+
+    def read(self, frame_idx: int) -> NDArray[np.generic]:
+        """Read one frame and nothing else."""
+        return np.asarray(self._array[frame_idx])  # type: ignore[index]
+
+
+class _ReadFrames:
+    """Frames of files, with the first read once to learn their shape."""
+
+    def __init__(self, read: Callable[[int], NDArray[np.generic]], num_frames: int, name: str):
+        self._read, self._name = read, name
+        first = read(0)
+        self.num_frames = num_frames
+        self.height, self.width = int(first.shape[0]), int(first.shape[1])
+        self.is_rgb = first.ndim == 3
+        self.dtype = first.dtype
+
+    def read(self, frame_idx: int) -> NDArray[np.generic]:
+        """Read one frame and nothing else."""
+        frame = self._read(frame_idx)
+        if frame.shape[:2] != (self.height, self.width):
+            raise FrameReadError(
+                f"frame {frame_idx} of {self._name} is {frame.shape[0]} x {frame.shape[1]} pixels, "
+                f"the first is {self.height} x {self.width}: all frames must have one size"
+            )
+        return frame
+
+
+def as_frame_source(frames: object) -> FrameSource:
+    """Make a frame source of a video.
+
+    Parameters
+    ----------
+    frames
+        An array-like (T, H, W) or (T, H, W, C), a `FrameSource`, a folder of images in natural
+        order of their names, or a video file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such thing, or empty, or complex.
+    FrameReadError
+        If files cannot be read.
+    """
+    if isinstance(frames, FrameSource):
+        return frames
+    if isinstance(frames, (str, Path)):
+        path = Path(frames)
+        if path.is_dir() and path.suffix != ".zarr":
+            return _folder(path)
+        if path.is_file():
+            return _video_file(path)
+        raise FrameReadError(f"there is no folder of images or video file {path}")
+    return ArrayFrames(frames)
+
+
+def image_source(image: object) -> FrameSource:
+    """Make a one-frame source of an image (H, W) or (H, W, 1|3|4); see `as_frame_source`."""
+    shape, _ = _shape_and_dtype(image)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in _CHANNEL_COUNTS):
+        raise ValueError(
+            "an image is an array (H, W), or (H, W, C) with 1, 3 or 4 channels, "
+            f"not of shape {shape}"
+        )
+    return ArrayFrames(np.asarray(image)[None])
+
+
+def choose_intensities(
+    source: FrameSource, value_range: tuple[float, float] | None = None
+) -> Intensities:
+    """Choose the one mapping of a stack's values to 0…1.
+
+    Raises
+    ------
+    ValueError
+        If `value_range` is not two finite increasing numbers.
+    """
+    # opening frames must not import torch, which the mapping's module needs
+    from sam2_backbone.inference.transforms import Intensities
+
+    if value_range is not None:
+        low, high = float(value_range[0]), float(value_range[1])
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ValueError(f"value_range must be (low, high) with low < high, not {value_range}")
+        return Intensities(low, high)
+    if source.dtype == np.uint8:
+        return Intensities(0.0, 255.0)
+    if source.dtype == np.bool_:
+        return Intensities(0.0, 1.0)
+    return Intensities(*robust_value_range(source))
+
+
+def robust_value_range(source: FrameSource) -> tuple[float, float]:
+    """Percentiles 0.1 and 99.9 of finite values, sampled over frames and pixels."""
+    count = min(_RANGE_SAMPLES, source.num_frames)
+    samples = []
+    for frame_idx in np.linspace(0, source.num_frames - 1, count).round().astype(int):
+        values = source.read(int(frame_idx)).reshape(-1)
+        values = values[:: max(1, values.size // _RANGE_PIXELS)].astype(np.float64)
+        samples.append(values[np.isfinite(values)])
+    finite = np.concatenate(samples)
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, ROBUST_PERCENTILES))
+    if high <= low:
+        low, high = float(finite.min()), float(finite.max())
+    return low, high
+
+
+def _shape_and_dtype(array: object) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        array = np.asarray(array)
+    shape = tuple(int(n) for n in cast(NDArray[np.generic], array).shape)
+    dtype = getattr(array.dtype, "numpy_dtype", array.dtype)  # tensorstore has its own dtypes
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "buif":
+        raise TypeError(
+            f"pixels must be real numbers, not {dtype}"
+            + (": take the absolute value or the real part" if dtype.kind == "c" else "")
+        )
+    return shape, dtype
+
+
+def _natural_key(path: Path) -> list[tuple[int, int | str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+
+
+def _folder(folder: Path) -> FrameSource:
+    from skimage.io import imread
+
+    paths = sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES), key=_natural_key
+    )
+    if not paths:
+        raise FrameReadError(f"the folder {folder} holds no images (PNG, JPEG, TIFF, BMP)")
+
+    def read(frame_idx: int) -> NDArray[np.generic]:
+        try:
+            return np.asarray(imread(paths[frame_idx]))
+        except (OSError, ValueError) as error:
+            raise FrameReadError(f"{paths[frame_idx]} cannot be read as an image") from error
+
+    return _ReadFrames(read, len(paths), str(folder))
+
+
+def _video_file(path: Path) -> FrameSource:
+    try:
+        import imageio.v3 as iio
+
+        properties = iio.improps(path, plugin="pyav")
+    except ImportError as error:
+        raise FrameReadError(
+            f"reading the video file {path} needs PyAV: pip install 'napari-sam2[video]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise FrameReadError(f"{path} cannot be read as a video ({error})") from error
+    if properties.n_images == 0 or len(properties.shape) != 4:
+        raise FrameReadError(f"{path} holds no video frames")
+
+    def read(frame_idx: int) -> NDArray[np.generic]:
+        return np.asarray(iio.imread(path, index=frame_idx, plugin="pyav"))
+
+    return _ReadFrames(read, int(properties.shape[0]), str(path))

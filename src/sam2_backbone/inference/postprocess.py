@@ -1,0 +1,36 @@
+"""What is done to logits after the network: filling small holes, hiding absent objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT
+
+MAX_HOLE_AREA = 8  # low-res pixels
+FILLED_LOGIT = 0.1
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+
+
+def fill_small_holes(low_res_masks: Tensor, max_area: int = MAX_HOLE_AREA) -> Tensor:
+    """Lift background islands of up to `max_area` pixels of (N, 1, l, l) logits just above zero."""
+    background = (low_res_masks <= 0).cpu().numpy()
+    holes = np.zeros_like(background)
+    for row, image in enumerate(background[:, 0]):
+        if not image.any() or image.all():
+            continue
+        islands, _ = ndimage.label(image, structure=_EIGHT_NEIGHBOURS)
+        areas = np.bincount(islands.ravel())
+        areas[0] = max_area + 1  # label 0 is the foreground
+        holes[row, 0] = areas[islands] <= max_area
+    if not holes.any():
+        return low_res_masks
+    is_hole = torch.from_numpy(holes).to(low_res_masks.device)
+    return torch.where(is_hole, FILLED_LOGIT, low_res_masks)
+
+
+def hide_absent(low_res_masks: Tensor, object_score_logits: Tensor) -> Tensor:
+    """Set (N, M, l, l) logits to -1024 in rows whose object score (N, 1) is not positive."""
+    return torch.where(object_score_logits[..., None, None] > 0, low_res_masks, NO_OBJECT_LOGIT)

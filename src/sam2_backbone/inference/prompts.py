@@ -1,0 +1,121 @@
+"""Prompts as people give them, checked: pixels in, one clear sentence out where they are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FramePrompts:
+    """What was said of one object on one frame.
+
+    Attributes
+    ----------
+    points
+        (P, 2) x, y in pixels.
+    labels
+        (P,) 1 positive, 0 negative, -1 padding.
+    box
+        x0, y0, x1, y1 in pixels, or None.
+    mask
+        (H, W) bool, or None; a mask excludes points and box.
+    """
+
+    points: Tensor
+    labels: Tensor
+    box: tuple[float, float, float, float] | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def coords(self) -> Tensor:
+        """Box corners, then points: (2 + P, 2) or (P, 2)."""
+        if self.box is None:
+            return self.points
+        return torch.cat((torch.tensor(self.box).reshape(2, 2), self.points))
+
+    @property
+    def kinds(self) -> Tensor:
+        """Labels of `coords`: 2 and 3 for the corners."""
+        if self.box is None:
+            return self.labels
+        return torch.cat((torch.tensor([2, 3], dtype=torch.int32), self.labels))
+
+
+def check_points(
+    points: ArrayLike | Tensor | None, labels: ArrayLike | Tensor | None, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Check points of one object: (P, 2) x, y inside a frame of (height, width), (P,) labels.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a label is unknown, or a point lies outside.
+    """
+    if (points is None) != (labels is None):
+        raise ValueError("points and labels must be given together")
+    if points is None or labels is None:
+        return torch.zeros(0, 2), torch.zeros(0, dtype=torch.int32)
+    coords = torch.as_tensor(np.asarray(points, dtype=np.float32))
+    kinds = torch.as_tensor(np.asarray(labels)).to(torch.int32).reshape(-1)
+    if coords.ndim == 3 and coords.shape[0] == 1:
+        coords = coords[0]
+    if coords.ndim != 2 or coords.shape[1] != 2:
+        raise ValueError(f"points must be (N, 2) x, y pairs, not of shape {tuple(coords.shape)}")
+    if kinds.shape[0] != coords.shape[0]:
+        raise ValueError(f"{coords.shape[0]} points need as many labels, not {kinds.shape[0]}")
+    if not bool(((kinds >= -1) & (kinds <= 1)).all()):
+        raise ValueError("labels are 1 (positive), 0 (negative) or -1 (padding)")
+    height, width = size
+    real = coords[kinds >= 0]
+    inside = (real > -0.5 - 1e-6).all(1) & (real[:, 0] < width - 0.5) & (real[:, 1] < height - 0.5)
+    if not bool(inside.all()):
+        x, y = real[~inside][0].tolist()
+        raise ValueError(
+            f"the point x={x:g}, y={y:g} lies outside the frame of {width} x {height} pixels"
+        )
+    return coords, kinds
+
+
+def check_box(
+    box: ArrayLike | Tensor | None, size: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
+    """Check a box x0, y0, x1, y1 of pixel edges in a frame of (height, width).
+
+    Raises
+    ------
+    ValueError
+        If it is reversed, empty or outside.
+    """
+    if box is None:
+        return None
+    values = np.asarray(box, dtype=np.float64).reshape(-1)
+    if values.size != 4 or not np.isfinite(values).all():
+        raise ValueError(f"a box is x0, y0, x1, y1, not {np.asarray(box).tolist()}")
+    x0, y0, x1, y1 = (float(v) for v in values)
+    height, width = size
+    if x1 <= x0 or y1 <= y0:
+        raise ValueError(f"the box {values.tolist()} is empty or reversed: x0 < x1 and y0 < y1")
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise ValueError(
+            f"the box {values.tolist()} reaches outside the frame of {width} x {height} pixels"
+        )
+    return x0, y0, x1, y1
+
+
+def check_mask(mask: ArrayLike | Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Check a mask of the frame's (height, width).
+
+    Raises
+    ------
+    ValueError
+        If its shape is another.
+    """
+    array = np.asarray(mask)
+    if array.shape != size:
+        raise ValueError(f"the mask has shape {array.shape}, the frame {size}: they must be equal")
+    return array.astype(bool)

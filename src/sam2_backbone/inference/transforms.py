@@ -1,0 +1,160 @@
+"""Where is this pixel in the model: views of a frame, intensities, resizing there and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+# ImageNet statistics, which all published trunks expect
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class View:
+    """The rectangle of a frame that the model sees, in whole pixels; always inside the frame."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @staticmethod
+    def whole(height: int, width: int) -> View:
+        """Return the view of a whole frame."""
+        return View(0, 0, height, width)
+
+    @staticmethod
+    def around(centre_yx: tuple[float, float], side: int, height: int, width: int) -> View:
+        """Return a square of `side` pixels around a centre, moved and cut to stay in the frame."""
+        tall, wide = min(side, height), min(side, width)
+        top = int(np.clip(round(centre_yx[0] + 0.5 - tall / 2), 0, height - tall))
+        left = int(np.clip(round(centre_yx[1] + 0.5 - wide / 2), 0, width - wide))
+        return View(top, left, tall, wide)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the frame."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+    def to_model(self, points: Tensor, input_size: int) -> Tensor:
+        """Map pixel x, y (..., 2) to model coordinates 0…input_size.
+
+        As the reference does it: x / width * input size; the half pixel is added where points are
+        encoded.
+        """
+        origin = points.new_tensor((self.left, self.top))
+        extent = points.new_tensor((self.width, self.height))
+        return (points - origin) / extent * input_size
+
+    def contains(self, points: Tensor) -> bool:
+        """Whether all pixel x, y (..., 2) lie inside."""
+        x, y = points[..., 0], points[..., 1]
+        inside_x = (x >= self.left - 0.5) & (x <= self.left + self.width)
+        inside_y = (y >= self.top - 0.5) & (y <= self.top + self.height)
+        return bool((inside_x & inside_y).all())
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """One mapping of pixel values to 0…1 for a whole stack, never per frame."""
+
+    low: float
+    high: float
+
+    def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Map to 0…1 and clip; NaN and infinities count as `low`."""
+        values = np.asarray(pixels).astype(np.float32)  # native byte order, a copy
+        values[~np.isfinite(values)] = self.low
+        span = self.high - self.low
+        if span <= 0:
+            return np.zeros_like(values)
+        return np.clip((values - np.float32(self.low)) / np.float32(span), 0, 1)
+
+
+def to_model_input(
+    frame: NDArray[np.generic],
+    view: View,
+    intensities: Intensities,
+    *,
+    input_size: int,
+    bicubic_8bit: bool = False,
+) -> Tensor:
+    """Turn a view of a frame into a normalised model input.
+
+    Parameters
+    ----------
+    frame
+        (H, W) or (H, W, C), C of 1, 3 or 4 (alpha is dropped), any real dtype.
+    bicubic_8bit
+        Resize as the reference does video frames: bicubic, on 8-bit values.
+
+    Returns
+    -------
+    Tensor
+        (3, input_size, input_size) float32 on the CPU.
+    """
+    values = intensities.apply(frame[view.slices])
+    if values.ndim == 2:
+        values = values[..., None]
+    channels = torch.from_numpy(np.ascontiguousarray(values[..., :3].transpose(2, 0, 1)))
+    if tuple(channels.shape[1:]) != (input_size, input_size):
+        if bicubic_8bit:
+            channels = _resize_bicubic_8bit(channels, input_size)
+        else:
+            channels = functional.interpolate(
+                channels[None], size=(input_size, input_size), mode="bilinear", antialias=True
+            )[0]
+    mean = torch.tensor(IMAGE_MEAN)[:, None, None]
+    std = torch.tensor(IMAGE_STD)[:, None, None]
+    return (channels.expand(3, -1, -1) - mean) / std
+
+
+def _resize_bicubic_8bit(channels: Tensor, size: int) -> Tensor:
+    from PIL import Image  # only for the reference's rule
+
+    array = (channels.numpy() * 255).round().astype(np.uint8)
+    planes = [
+        Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC) for plane in array
+    ]
+    return (
+        torch.from_numpy(np.stack([np.asarray(plane) for plane in planes]).astype(np.float32)) / 255
+    )
+
+
+def to_view_size(low_res_masks: Tensor, view: View) -> Tensor:
+    """Bring (N, M, l, l) low-res logits to the pixels of a view, (N, M, height, width)."""
+    return functional.interpolate(
+        low_res_masks.float(), size=(view.height, view.width), mode="bilinear"
+    )
+
+
+def mask_to_model(mask: NDArray[np.bool_], view: View, input_size: int) -> Tensor:
+    """Bring the part of a (H, W) mask inside a view to (1, 1, input_size, input_size) of 0 and 1."""
+    part = torch.from_numpy(np.ascontiguousarray(mask[view.slices]).astype(np.float32))[None, None]
+    if part.shape[-2:] != (input_size, input_size):
+        part = functional.interpolate(
+            part, size=(input_size, input_size), mode="bilinear", antialias=True
+        )
+    return (part >= 0.5).float()
+
+
+def resample_logits(low_res_masks: Tensor, source: View, target: View) -> Tensor:
+    """Carry (N, 1, l, l) logits from one view of a frame to another; outside is the minimum."""
+    side = low_res_masks.shape[-1]
+    cells = (torch.arange(side, device=low_res_masks.device) + 0.5) / side
+    y = ((target.top + cells * target.height) - source.top) / source.height * 2 - 1
+    x = ((target.left + cells * target.width) - source.left) / source.width * 2 - 1
+    yy, xx = torch.meshgrid(y, x, indexing="ij")
+    grid = torch.stack((xx, yy), dim=-1)[None].expand(low_res_masks.shape[0], -1, -1, -1)
+    floor = low_res_masks.amin()
+    moved = functional.grid_sample(low_res_masks - floor, grid, align_corners=False)
+    return moved + floor

@@ -1,0 +1,531 @@
+"""Prompt any frame of a video, then follow the objects through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sam2_backbone.inference.feature_cache import FeatureCache
+from sam2_backbone.inference.frame_step import Answer, FrameStep, sighting
+from sam2_backbone.inference.frames import as_frame_source, choose_intensities
+from sam2_backbone.inference.prompts import FramePrompts, check_box, check_mask, check_points
+from sam2_backbone.inference.transforms import View, to_view_size
+from sam2_backbone.inference.video_state import (
+    FrameResult,
+    ObjectMask,
+    ObjectState,
+    Sighting,
+    VideoState,
+    paste,
+)
+from sam2_backbone.inference.window import (
+    WindowAnswer,
+    choose_window,
+    click_windows,
+    window_around_extent,
+)
+from sam2_backbone.memory.bank import ARCHIVED_LOGIT, FrameMemory, MemoryBank
+from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE, NO_OBJECT_LOGIT, SAM2
+
+MaskLogits = tuple[int, list[int], Tensor]
+_DIRECTIONS = ("forward", "backward", "both")
+
+
+class VideoPredictor:
+    """Promptable segmentation of videos with a streaming memory.
+
+    Method names, argument order and array conventions are those of Meta's video predictor. Results
+    are float32 tensors on the model's device; a mask is where logits are positive.
+
+    Parameters
+    ----------
+    model
+        From `build_sam2`.
+    reference_rules
+        Follow every rule of the reference: a correction of a tracked frame is no conditioning
+        frame, every object is tracked from the first prompt of any, frames are resized bicubically
+        on 8 bits, holes are filled on CUDA only.
+    """
+
+    def __init__(self, model: SAM2, *, reference_rules: bool = False) -> None:
+        self.model = model
+        self.reference_rules = reference_rules
+        self._step = FrameStep(model, reference_rules=reference_rules)
+
+    def init_state(
+        self,
+        frames: object,
+        *,
+        value_range: tuple[float, float] | None = None,
+        window: str | int | None = None,
+    ) -> VideoState:
+        """Open a video; no frame is encoded yet.
+
+        Parameters
+        ----------
+        frames
+            (T, H, W[, C]) array-like (NumPy, dask, zarr, tensorstore: read a frame at a time), a
+            `FrameSource`, a folder of images or a video file.
+        value_range
+            Pixel values that become 0 and 1. None: the range of uint8, else percentiles 0.1 and
+            99.9 sampled over the stack.
+        window
+            None: the model sees whole frames. "auto": it looks through a window around the prompts
+            that follows the object. A number: the side of that window in pixels.
+
+        Raises
+        ------
+        TypeError, ValueError, FrameReadError
+            If the frames are not a video of real numbers.
+        """
+        if not (window is None or window == "auto" or (isinstance(window, int) and window > 0)):
+            raise ValueError(f"window must be None, 'auto' or a side in pixels, not {window!r}")
+        source = as_frame_source(frames)
+        return VideoState(
+            source, choose_intensities(source, value_range), window=window, cache=FeatureCache()
+        )
+
+    # -- prompts -----------------------------------------------------------------------------
+
+    def add_new_points_or_box(
+        self,
+        state: VideoState,
+        frame_idx: int,
+        obj_id: int,
+        points: ArrayLike | Tensor | None = None,
+        labels: ArrayLike | Tensor | None = None,
+        clear_old_points: bool = True,
+        normalize_coords: bool = True,
+        box: ArrayLike | Tensor | None = None,
+    ) -> MaskLogits:
+        """Prompt an object with points and a box, and answer for that frame.
+
+        Parameters
+        ----------
+        points, labels
+            (N, 2) x, y and (N,) 1 positive, 0 negative.
+        clear_old_points
+            Replace the points given on this frame before; else they are added to.
+        normalize_coords
+            Coordinates are pixels; False: they are 0…1 already.
+        box
+            x0, y0, x1, y1.
+
+        Returns
+        -------
+        frame_idx, obj_ids, mask_logits
+            (N, 1, H, W) for all objects; -1024 where an object has no answer on this frame.
+        """
+        if not normalize_coords:
+            size = torch.tensor((state.width, state.height), dtype=torch.float32)
+            points = None if points is None else torch.as_tensor(points).float() * size
+            box = None if box is None else (torch.as_tensor(box).float().reshape(2, 2) * size)
+        self.answer(
+            state,
+            frame_idx,
+            obj_id,
+            points=points,
+            labels=labels,
+            clear_old_points=clear_old_points,
+            box=box,
+        )
+        return self._all_objects(state, frame_idx)
+
+    def add_new_mask(
+        self, state: VideoState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor
+    ) -> MaskLogits:
+        """Prompt an object with a (H, W) mask; returns as `add_new_points_or_box`."""
+        self.answer(state, frame_idx, obj_id, mask=mask)
+        return self._all_objects(state, frame_idx)
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        state: VideoState,
+        frame_idx: int,
+        obj_id: int,
+        *,
+        points: ArrayLike | Tensor | None = None,
+        labels: ArrayLike | Tensor | None = None,
+        clear_old_points: bool = True,
+        box: ArrayLike | Tensor | None = None,
+        mask: ArrayLike | Tensor | None = None,
+    ) -> FrameResult:
+        """Prompt one object and answer for it alone, with scores and candidates.
+
+        Nothing is changed if the prompt is refused.
+
+        Raises
+        ------
+        ValueError
+            If the frame does not exist, or a prompt is empty, malformed or outside.
+        """
+        state.check_frame(frame_idx)
+        known = state.objects.get(obj_id)
+        if mask is not None:
+            prompts = FramePrompts(
+                torch.zeros(0, 2),
+                torch.zeros(0, dtype=torch.int32),
+                mask=check_mask(mask, state.frame_size),
+            )
+        else:
+            prompts = _merge(
+                FramePrompts(
+                    *check_points(points, labels, state.frame_size),
+                    box=check_box(box, state.frame_size),
+                ),
+                None if known is None or clear_old_points else known.prompts.get(frame_idx),
+                replace_old=clear_old_points,
+            )
+        item = known or ObjectState(obj_id, self._bank())
+        answer = self._ask(state, item, frame_idx, prompts)
+        state.objects[obj_id] = item
+        self._keep(item, frame_idx, prompts, answer)
+        return self._result(state, frame_idx, [item], candidates=answer)
+
+    @torch.inference_mode()
+    def load_mask(
+        self, state: VideoState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor
+    ) -> None:
+        """Restore a filled-in frame of a prompted object from its (H, W) mask."""
+        state.check_frame(frame_idx)
+        item = state.object(obj_id)
+        array = check_mask(mask, state.frame_size)
+        view = View.whole(*state.frame_size)
+        extent = _extent(array)
+        if state.window is not None and extent is not None:
+            view = window_around_extent(extent, state.frame_size)
+        part = torch.from_numpy(array[view.slices].astype("float32"))[None, None]
+        side = self.model.config.low_res_size
+        low_res = torch.nn.functional.interpolate(
+            part, size=(side, side), mode="bilinear", antialias=True
+        )
+        logits = (low_res[0] * 2 - 1) * ARCHIVED_LOGIT
+        present = 1.0 if extent is not None else -1.0
+        memory = FrameMemory(logits, None, present * ARCHIVED_LOGIT, 1.0, prompted=False)
+        item.bank.put_tracked(frame_idx, memory)
+        item.sightings[frame_idx] = Sighting(view, extent)
+        item.recallable.add(frame_idx)
+        item.visited.setdefault(frame_idx, min(item.bank.conditioning_frames) > frame_idx)
+        item.stale.discard(frame_idx)
+
+    @torch.inference_mode()
+    def clear_all_prompts_in_frame(
+        self, state: VideoState, frame_idx: int, obj_id: int
+    ) -> MaskLogits:
+        """Take back what was said of an object on a frame, with its answer there."""
+        state.check_frame(frame_idx)
+        item = state.object(obj_id)
+        item.prompts.pop(frame_idx, None)
+        item.bank.drop_conditioning(frame_idx)
+        item.bank.drop_tracked(frame_idx)
+        item.sightings.pop(frame_idx, None)
+        item.prompt_changed(frame_idx, reach=self._reach)
+        item.visited.pop(frame_idx, None)
+        return self._all_objects(state, frame_idx)
+
+    def remove_object(self, state: VideoState, obj_id: int) -> list[int]:
+        """Forget an object; returns the ids that are left."""
+        state.object(obj_id)
+        del state.objects[obj_id]
+        return list(state.objects)
+
+    def reset_state(self, state: VideoState) -> None:
+        """Forget all objects; the video stays open."""
+        state.objects.clear()
+
+    # -- following ---------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def propagate_in_video(
+        self,
+        state: VideoState,
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[MaskLogits]:
+        """Follow all objects and yield every frame once, prompted frames too.
+
+        Parameters
+        ----------
+        start_frame_idx
+            None: the first prompted frame in the direction of tracking.
+        max_frame_num_to_track
+            How many frames after the first; None: to the end.
+
+        Yields
+        ------
+        frame_idx, obj_ids, mask_logits
+            (N, 1, H, W) for all objects, -1024 where an object has no anchor yet.
+
+        Raises
+        ------
+        ValueError
+            If no object has a prompt, or the frame does not exist.
+        """
+        for frame_idx in self._range(state, start_frame_idx, max_frame_num_to_track, reverse):
+            self._visit(state, list(state.iterate()), frame_idx, reverse=reverse, again=True)
+            yield self._all_objects(state, frame_idx, reverse=reverse)
+
+    @torch.inference_mode()
+    def propagate(
+        self,
+        state: VideoState,
+        direction: str = "both",
+        obj_ids: Sequence[int] | None = None,
+        frames: Iterable[int] | None = None,
+    ) -> Iterator[FrameResult]:
+        """Follow objects where their result is missing or out of date.
+
+        May be stopped at any time and called again. After a correction only the objects and frames
+        that it can change are computed: those that tracking reaches through the corrected frame.
+
+        Parameters
+        ----------
+        direction
+            "forward" from each object's first prompted frame, "backward" from its last, or "both":
+            forward, then backward from the first.
+        obj_ids
+            None: all objects.
+        frames
+            Restrict the frames that are computed; None: all.
+
+        Yields
+        ------
+        FrameResult
+            The objects whose result on that frame is new.
+        """
+        if direction not in _DIRECTIONS:
+            raise ValueError(
+                f"direction must be one of {', '.join(_DIRECTIONS)}, not {direction!r}"
+            )
+        items = list(state.iterate(obj_ids))
+        if not any(item.prompts for item in items):
+            raise ValueError("there is nothing to follow: prompt an object on some frame first")
+        wanted = None if frames is None else {int(t) for t in frames}
+        for t in wanted or ():
+            state.check_frame(t)
+        for reverse in {"forward": (False,), "backward": (True,), "both": (False, True)}[direction]:
+            for frame_idx in range(state.num_frames)[:: -1 if reverse else 1]:
+                if wanted is not None and frame_idx not in wanted:
+                    continue
+                due = [i for i in items if i.obj_id in state.objects and i.prompts]
+                if direction == "both" and reverse:
+                    due = [i for i in due if frame_idx < min(i.bank.conditioning_frames)]
+                due = [i for i in due if i.anchored(frame_idx, reverse=reverse)]
+                due = [i for i in due if not i.fresh(frame_idx)]
+                if due:
+                    self._visit(state, due, frame_idx, reverse=reverse, again=False)
+                    yield self._result(state, frame_idx, due)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @property
+    def _reach(self) -> int:
+        return self.model.config.memory.num_memories - 1
+
+    def _bank(self) -> MemoryBank:
+        # one more than can be recalled, so that a frame is packed only when out of reach
+        return MemoryBank(keep=self.model.config.memory.max_pointers + 1)
+
+    def _ask(
+        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
+    ) -> Answer:
+        if prompts.mask is not None:
+            extent = _extent(prompts.mask)
+            view = View.whole(*state.frame_size)
+            if state.window is not None and extent is not None:
+                view = window_around_extent(extent, state.frame_size)
+            return self._step.answer_mask(state, frame_idx, prompts, view)
+        views = self._views(state, item, frame_idx, prompts)
+        answers = self._step.answer_points(state, item, frame_idx, prompts, views)
+        if len(answers) == 1:
+            return answers[0]
+        return answers[choose_window([_judged(a, state.frame_size) for a in answers])]
+
+    def _views(
+        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
+    ) -> list[View]:
+        """Views to try: the one in use on this frame if it holds the prompts, else by the rule."""
+        if state.window is None:
+            return [View.whole(*state.frame_size)]
+        real = prompts.coords[prompts.kinds >= 0]
+        seen = item.sightings.get(frame_idx)
+        if seen is not None and seen.view.contains(real):
+            return [seen.view]
+        ys, xs = real[:, 1].tolist(), real[:, 0].tolist()
+        if isinstance(state.window, int):
+            centre = ((min(ys) + max(ys)) / 2, (min(xs) + max(xs)) / 2)
+            return [View.around(centre, state.window, *state.frame_size)]
+        if prompts.box is not None:
+            return [window_around_extent((min(ys), min(xs), max(ys), max(xs)), state.frame_size)]
+        return click_windows(
+            list(zip(ys, xs, strict=True)),
+            state.frame_size,
+            input_size=self.model.config.input_size,
+            fractions=self.model.config.window_fractions,
+        )
+
+    def _keep(
+        self, item: ObjectState, frame_idx: int, prompts: FramePrompts, answer: Answer
+    ) -> None:
+        item.prompts[frame_idx] = prompts
+        item.sightings[frame_idx] = sighting(answer)
+        if self.reference_rules and frame_idx in item.visited:
+            item.bank.put_tracked(frame_idx, answer.memory)
+            item.recallable.add(frame_idx)
+            return
+        item.bank.put_conditioning(frame_idx, answer.memory)
+        item.prompt_changed(frame_idx, reach=self._reach)
+
+    def _visit(
+        self,
+        state: VideoState,
+        items: Sequence[ObjectState],
+        frame_idx: int,
+        *,
+        reverse: bool,
+        again: bool,
+    ) -> None:
+        """Make the results of objects on a frame current."""
+        due = []
+        for item in items:
+            if frame_idx in item.bank.conditioning_frames:
+                item.bank.drop_tracked(frame_idx)
+            elif item.bank.conditioning_frames and (
+                self.reference_rules or item.anchored(frame_idx, reverse=reverse)
+            ):
+                due.append(item)
+            else:
+                continue
+            if again or not item.fresh(frame_idx):
+                item.visited[frame_idx] = reverse
+                item.stale.discard(frame_idx)
+        if due:
+            self._step.track(state, due, frame_idx, reverse=reverse)
+
+    def _range(
+        self, state: VideoState, start: int | None, count: int | None, reverse: bool
+    ) -> range:
+        anchors = [t for item in state.iterate() for t in item.bank.conditioning_frames]
+        if not anchors:
+            raise ValueError("there is nothing to follow: prompt an object on some frame first")
+        if start is None:
+            start = max(anchors) if reverse and not self.reference_rules else min(anchors)
+        state.check_frame(start)
+        last = 0 if reverse else state.num_frames - 1
+        if count is not None:
+            last = max(start - count, 0) if reverse else min(start + count, last)
+        if reverse:
+            nothing = self.reference_rules and start == 0
+            return range(0) if nothing else range(start, last - 1, -1)
+        return range(start, last + 1)
+
+    def _all_objects(
+        self, state: VideoState, frame_idx: int, *, reverse: bool | None = None
+    ) -> MaskLogits:
+        items = list(state.iterate())
+        parts = tuple(self._part(state, item, frame_idx) for item in items)
+        if reverse is not None and not self.reference_rules:
+            parts = tuple(
+                part if item.anchored(frame_idx, reverse=reverse) else _nothing(item, self.model)
+                for item, part in zip(items, parts, strict=True)
+            )
+        return frame_idx, [item.obj_id for item in items], paste(parts, state.frame_size)
+
+    def _part(self, state: VideoState, item: ObjectState, frame_idx: int) -> ObjectMask:
+        prompts = item.prompts.get(frame_idx)
+        if prompts is not None and prompts.mask is not None and not self.reference_rules:
+            return _exact(item.obj_id, prompts, self.model.device)
+        tracked = item.bank.get_tracked(frame_idx) if self.reference_rules else None
+        memory = tracked or item.bank.get(frame_idx)
+        if memory is None:
+            return _nothing(item, self.model)
+        view = item.sightings[frame_idx].view
+        return self._mask(item.obj_id, view, memory.low_res_masks)
+
+    def _mask(self, obj_id: int, view: View, low_res_masks: Tensor) -> ObjectMask:
+        logits = to_view_size(low_res_masks[None].to(self.model.device), view)[0, 0]
+        return ObjectMask(obj_id, view.top, view.left, logits)
+
+    def _result(
+        self,
+        state: VideoState,
+        frame_idx: int,
+        items: Sequence[ObjectState],
+        *,
+        candidates: Answer | None = None,
+    ) -> FrameResult:
+        memories = [item.bank.get(frame_idx) for item in items]
+        shown: tuple[ObjectMask, ...] = ()
+        if candidates is not None and candidates.candidates is not None:
+            shown = tuple(
+                self._mask(items[0].obj_id, candidates.view, mask[None])
+                for mask in candidates.candidates
+            )
+        return FrameResult(
+            frame_idx=frame_idx,
+            frame_size=state.frame_size,
+            obj_ids=tuple(item.obj_id for item in items),
+            object_masks=tuple(self._part(state, item, frame_idx) for item in items),
+            object_scores=torch.tensor([m.object_score for m in memories if m is not None]),
+            ious=torch.tensor([m.iou for m in memories if m is not None]),
+            candidates=shown,
+        )
+
+
+def _merge(new: FramePrompts, old: FramePrompts | None, *, replace_old: bool) -> FramePrompts:
+    if new.box is not None and not replace_old:
+        raise ValueError("a box replaces earlier points: give it with clear_old_points=True")
+    if old is not None and old.mask is None:
+        new = FramePrompts(
+            torch.cat((old.points, new.points)), torch.cat((old.labels, new.labels)), box=old.box
+        )
+    if not bool((new.labels >= 0).any()) and new.box is None:
+        raise ValueError("the prompt is empty: give at least one point, a box or a mask")
+    return new
+
+
+def _exact(obj_id: int, prompts: FramePrompts, device: torch.device) -> ObjectMask:
+    """Return a person's mask, to the pixel."""
+    assert prompts.mask is not None
+    extent = _extent(prompts.mask)
+    if extent is None:
+        return ObjectMask(obj_id, 0, 0, torch.full((1, 1), NO_OBJECT_LOGIT, device=device))
+    top, left, bottom, right = (int(v) for v in extent)
+    part = torch.from_numpy(prompts.mask[top:bottom, left:right].astype("float32")).to(device)
+    return ObjectMask(obj_id, top, left, part * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS)
+
+
+def _nothing(item: ObjectState, model: SAM2) -> ObjectMask:
+    return ObjectMask(item.obj_id, 0, 0, torch.full((1, 1), NO_OBJECT_LOGIT, device=model.device))
+
+
+def _extent(mask: ArrayLike) -> tuple[float, float, float, float] | None:
+    tensor = torch.as_tensor(mask)
+    rows, columns = tensor.any(1).nonzero(), tensor.any(0).nonzero()
+    if rows.numel() == 0:
+        return None
+    return (
+        float(rows[0, 0]),
+        float(columns[0, 0]),
+        float(rows[-1, 0] + 1),
+        float(columns[-1, 0] + 1),
+    )
+
+
+def _judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
+    mask = answer.memory.low_res_masks[0] > 0
+    view = answer.view
+    height, width = frame_size
+    is_cut = (
+        (view.top > 0 and bool(mask[0].any()))
+        or (view.left > 0 and bool(mask[:, 0].any()))
+        or (view.top + view.height < height and bool(mask[-1].any()))
+        or (view.left + view.width < width and bool(mask[:, -1].any()))
+    )
+    share = float(mask.float().mean()) ** 0.5
+    return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)
