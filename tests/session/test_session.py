@@ -1,0 +1,379 @@
+"""The session with a predictor that draws discs."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from fakes import FakeFrames, FakePredictor, moving_discs
+
+from napari_sam2.session.errors import SessionError
+from napari_sam2.session.session import Session
+from napari_sam2.session.settings import SessionSettings
+
+
+class Factory:
+    """Makes one predictor and keeps it to be looked at."""
+
+    def __init__(self) -> None:
+        self.predictors: list[FakePredictor] = []
+
+    def __call__(self, settings: SessionSettings) -> FakePredictor:
+        self.predictors.append(FakePredictor(settings))
+        return self.predictors[-1]
+
+    @property
+    def calls(self) -> list[str]:
+        return [call[0] for call in self.predictors[-1].calls]
+
+
+@pytest.fixture
+def factory() -> Factory:
+    return Factory()
+
+
+@pytest.fixture
+def session(factory: Factory) -> Session:
+    return Session(FakeFrames(moving_discs()), predictor_factory=factory)
+
+
+def run(session: Session, *args: object, **kwargs: object) -> list[int]:
+    return list(session.propagate(*args, **kwargs))  # type: ignore[arg-type]
+
+
+def all_labels(session: Session) -> np.ndarray:
+    return np.stack([session.labels(frame_idx) for frame_idx in range(session.num_frames)])
+
+
+def test_no_predictor_before_the_first_prompt(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.labels(0)
+    assert not factory.predictors
+    session.add_point(1, 0, (12, 12))
+    assert len(factory.predictors) == 1
+
+
+def test_coordinates_are_y_x(session: Session) -> None:
+    obj_id = session.new_object()
+    session.add_point(obj_id, 0, (10, 40))
+    mask = session.mask(obj_id, 0)
+    assert mask is not None
+    assert mask[10, 40]
+    rows, columns = np.nonzero(mask)
+    assert (round(rows.mean()), round(columns.mean())) == (10, 40)
+    session.add_box(obj_id, 1, (5, 30, 9, 50))
+    box = session.mask(obj_id, 1)
+    assert box is not None
+    assert box[5:9, 30:50].all()
+    assert box.sum() == 4 * 20
+
+
+def test_a_two_dimensional_image_has_frame_zero() -> None:
+    session = Session(moving_discs()[0], predictor_factory=FakePredictor)
+    assert (session.num_frames, session.height, session.width) == (1, 48, 64)
+    session.add_point(session.new_object(), 0, (12, 12))
+    assert session.labels(0)[12, 12] == 1
+
+
+def test_points_are_asked_one_by_one(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    session.add_point(1, 0, (14, 14), positive=False)
+    assert factory.calls == ["init_state", "answer", "answer"]
+    session.set_prompts(1, 0, points=[(12, 12), (14, 14), (20, 20)], point_labels=[1, 0, 1])
+    assert factory.calls == ["init_state", "answer", "answer", "answer"]
+
+
+def test_a_moved_point_asks_all_again(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.set_prompts(1, 0, points=[(12, 12), (14, 14)])
+    once = session.labels(0)
+    session.set_prompts(1, 0, points=[(30, 30), (14, 14)])
+    assert factory.calls.count("clear_all_prompts_in_frame") == 1
+    session.set_prompts(1, 0, points=[(12, 12), (14, 14)])
+    np.testing.assert_array_equal(session.labels(0), once)
+
+
+def test_prompts_come_back_in_y_x(session: Session) -> None:
+    session.new_object()
+    assert session.prompts(1, 0) is None
+    session.set_prompts(1, 0, points=[(1, 2)], box=(3, 4, 5, 6))
+    prompts = session.prompts(1, 0)
+    assert prompts is not None
+    assert prompts.points.tolist() == [[1, 2]]
+    assert prompts.point_labels.tolist() == [1]
+    assert prompts.box is not None
+    assert prompts.box.tolist() == [3, 4, 5, 6]
+
+
+def test_a_drawn_mask_is_kept_to_the_pixel(session: Session, rng: np.random.Generator) -> None:
+    drawn = rng.random((48, 64)) > 0.5
+    session.new_object()
+    session.add_mask(1, 3, drawn)
+    np.testing.assert_array_equal(session.mask(1, 3), drawn)
+
+
+def test_clearing_the_only_prompt_removes_what_followed(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 2, (12, 12))
+    run(session)
+    session.set_prompts(1, 2)
+    assert session.objects[0].mask_frames == ()
+    assert session.undo() == "Clear prompts"
+    assert len(session.objects[0].mask_frames) == 8
+
+
+def test_overlaps_go_to_the_higher_logit(session: Session) -> None:
+    session.new_object()
+    session.new_object()
+    session.add_point(1, 0, (20, 20))
+    session.add_point(2, 0, (20, 28))
+    labels = session.labels(0)
+    assert labels[20, 22] == 1
+    assert labels[20, 26] == 2
+    assert session.mask(1, 0)[20, 25]  # type: ignore[index]
+    np.testing.assert_array_equal(
+        session.labels(0, (slice(10, 30), slice(20, 30))), labels[10:30, 20:30]
+    )
+
+
+def test_labels_grow_to_uint32(session: Session) -> None:
+    session.new_object(obj_id=7)
+    assert session.labels(0).dtype == np.uint16
+    session.new_object(obj_id=70_000)
+    session.add_point(70_000, 0, (12, 12))
+    assert session.labels(0).dtype == np.uint32
+    assert session.labels(0).max() == 70_000
+
+
+def test_ids_are_never_used_again(session: Session) -> None:
+    assert session.new_object() == 1
+    session.remove_object(1)
+    assert session.new_object() == 2
+    session.undo()
+    assert session.new_object() == 3
+
+
+def test_propagate_fills_every_frame(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 3, (12, 20))
+    assert session.mask(1, 0) is None
+    assert session.propagation_length() == 8
+    assert sorted(run(session)) == list(range(8))
+    assert session.objects[0].mask_frames == tuple(range(8))
+    assert session.scores(1, 7).iou == pytest.approx(0.9)  # type: ignore[union-attr]
+    assert run(session) == []
+
+
+@pytest.mark.parametrize(
+    ("direction", "frames"), [("forward", (3, 4, 5, 6, 7)), ("backward", (0, 1, 2, 3))]
+)
+def test_propagate_one_way(session: Session, direction: str, frames: tuple[int, ...]) -> None:
+    session.new_object()
+    session.add_point(1, 3, (12, 20))
+    steps = run(session, direction)
+    assert tuple(sorted(steps)) == frames
+    assert session.propagation_length(direction) == len(steps)  # type: ignore[arg-type]
+    assert session.objects[0].mask_frames == frames
+
+
+def test_propagate_chosen_objects_and_frames(session: Session) -> None:
+    for y in (12, 30):
+        session.add_point(session.new_object(), 0, (y, 12))
+    run(session, obj_ids=[2], frames=range(3))
+    first, second = session.objects
+    assert first.mask_frames == (0,)
+    assert second.mask_frames == (0, 1, 2)
+
+
+def test_stop_and_continue(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    steps = session.propagate()
+    assert [next(steps) for _ in range(3)] == [0, 1, 2]
+    steps.close()
+    assert run(session) == [3, 4, 5, 6, 7]
+
+
+def test_a_correction_recomputes_only_its_object(session: Session, factory: Factory) -> None:
+    for y in (12, 30):
+        session.add_point(session.new_object(), 0, (y, 12))
+    run(session)
+    events: list[tuple[int, tuple[int, ...]]] = []
+    session.events.masks_changed.connect(lambda *args: events.append(args))
+    session.add_point(2, 4, (30, 30))
+    run(session)
+    assert {obj_ids for _, obj_ids in events} == {(2,)}
+
+
+def test_a_prompt_in_the_middle_of_a_propagation(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    steps = session.propagate()
+    next(steps)
+    next(steps)
+    session.add_point(1, 5, (30, 30))
+    list(steps)
+    at_once = Session(FakeFrames(moving_discs()), predictor_factory=FakePredictor)
+    at_once.new_object()
+    at_once.add_point(1, 0, (12, 12))
+    at_once.add_point(1, 5, (30, 30))
+    run(at_once)
+    np.testing.assert_array_equal(all_labels(session), all_labels(at_once))
+    assert [session.undo() for _ in range(5)] == [
+        "Propagate",
+        "Prompt",
+        "Propagate",
+        "Prompt",
+        "New object",
+    ]
+
+
+def test_a_propagation_is_one_step(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    run(session)
+    tracked = all_labels(session)
+    assert session.undo() == "Propagate"
+    assert session.objects[0].mask_frames == (0,)
+    assert session.redo() == "Propagate"
+    np.testing.assert_array_equal(all_labels(session), tracked)
+    assert session.redo() is None
+
+
+def test_after_undo_the_model_is_told_again(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    once = session.labels(0)
+    session.add_point(1, 0, (12, 20))
+    twice = session.labels(0)
+    session.undo()
+    np.testing.assert_array_equal(session.labels(0), once)
+    session.add_point(1, 0, (12, 20))
+    np.testing.assert_array_equal(session.labels(0), twice)
+
+
+def test_another_propagation_ends_the_first(session: Session) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    first = session.propagate()
+    next(first)
+    run(session)
+    with pytest.raises(SessionError, match="Another propagation"):
+        next(first)
+
+
+def test_locked_frames_are_never_overwritten(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    run(session)
+    accepted = session.mask(1, 4)
+    session.lock(1, 4)
+    assert session.objects[0].locked_frames == (4,)
+    session.add_point(1, 0, (40, 12))
+    run(session)
+    np.testing.assert_array_equal(session.mask(1, 4), accepted)
+    assert not np.array_equal(session.mask(1, 5), accepted)
+    assert ("load_mask", 4, 1) in factory.predictors[-1].calls
+    with pytest.raises(ValueError, match="locked"):
+        session.add_point(1, 4, (12, 12))
+    session.unlock(1, 4)
+    session.add_point(1, 4, (12, 12))
+
+
+def test_another_variant_keeps_the_masks(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    run(session)
+    before = all_labels(session)
+    session.set_variant("sam2.1_hiera_tiny")
+    np.testing.assert_array_equal(all_labels(session), before)
+    session.add_point(1, 0, (14, 12))
+    assert len(factory.predictors) == 2
+    assert session.variant == "sam2.1_hiera_tiny"
+
+
+def test_a_failed_answer_changes_nothing(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    document, log = session.document, session.log
+    factory.predictors[-1].fail_next = MemoryError("out of memory")
+    with pytest.raises(MemoryError):
+        session.add_point(1, 0, (12, 20))
+    assert session.document is document
+    assert session.log == log
+    session.add_point(1, 0, (12, 20))
+    fresh = Session(FakeFrames(moving_discs()), predictor_factory=FakePredictor)
+    fresh.new_object()
+    fresh.set_prompts(1, 0, points=[(12, 12), (12, 20)])
+    np.testing.assert_array_equal(session.labels(0), fresh.labels(0))
+
+
+def test_a_failed_propagation_can_be_continued(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    steps = session.propagate()
+    next(steps)
+    next(steps)
+    factory.predictors[-1].fail_next = OSError("disk")
+    with pytest.raises(OSError, match="disk"):
+        next(steps)
+    assert session.objects[0].mask_frames == (0, 1)
+    run(session)
+    assert session.objects[0].mask_frames == tuple(range(8))
+
+
+def test_events_come_after_the_turn(session: Session) -> None:
+    heard: list[object] = []
+    session.events.objects_changed.connect(lambda: heard.append("objects"))
+    session.events.prompts_changed.connect(lambda *args: heard.append(("prompts", *args)))
+
+    def read_in_another_thread(*args: object) -> None:
+        thread = threading.Thread(target=lambda: heard.append(session.undo_title))
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+        heard.append(("masks", *args))
+
+    session.events.masks_changed.connect(read_in_another_thread)
+    session.events.all_changed.connect(lambda: heard.append("all"))
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    session.undo()
+    assert heard == ["objects", ("prompts", 1, 0), "Prompt", ("masks", 0, (1,)), "all"]
+
+
+def test_a_click_is_served_between_two_frames() -> None:
+    session = Session(FakeFrames(moving_discs(200)), predictor_factory=FakePredictor)
+    session.new_object()
+    session.new_object()
+    session.add_point(1, 0, (12, 12))
+    steps: list[int] = []
+    clicked_after: list[int] = []
+    started = threading.Event()
+
+    def follow() -> None:
+        for frame_idx in session.propagate(obj_ids=[1]):
+            steps.append(frame_idx)
+            started.set()
+
+    def click() -> None:
+        started.wait(10)
+        session.add_point(2, 0, (30, 20))
+        clicked_after.append(len(steps))
+
+    threads = [threading.Thread(target=target) for target in (follow, click)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert session.objects[0].mask_frames == tuple(range(200))
+    assert clicked_after[0] < 100
+
+
+def test_frames_are_read_only_when_needed(factory: Factory) -> None:
+    frames = FakeFrames(moving_discs())
+    session = Session(frames, predictor_factory=factory)
+    session.add_point(session.new_object(), 0, (12, 12))
+    assert frames.reads == []
