@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pint
 
 from napari_sam2.layers.errors import LayerRefusedError
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from numpy.typing import ArrayLike, NDArray
 
-Units = Sequence[pint.Unit]
+Units = Sequence[Any]
+"""One pint unit per axis, as `layer.units` has them."""
 
 _TIME_LABELS = frozenset({"t", "time", "frame", "frames"})
 
@@ -235,8 +235,8 @@ def unit_factors(from_units: Units, to_units: Units) -> NDArray[np.float64]:
         if str(source) == str(target):
             continue
         try:
-            factors[axis] = pint.Quantity(1.0, str(source)).to(str(target)).magnitude
-        except pint.DimensionalityError as error:
+            factors[axis] = (1.0 * source).to(str(target)).magnitude
+        except TypeError as error:  # pint's DimensionalityError is one
             raise LayerRefusedError(
                 f"Axis {axis} is measured in {source} here and in {target} there, which cannot "
                 "be converted; give the layers the same kind of units."

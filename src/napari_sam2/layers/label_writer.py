@@ -1,0 +1,156 @@
+"""Room: how masks look in a Labels layer: which pixels of which frame are written, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import CyclicLabelColormap
+
+from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.session.masks import label_dtype
+from napari_sam2.session.objects import colour_of
+
+if TYPE_CHECKING:
+    from napari_sam2.session.session import Session
+
+# larger label images are kept compressed, since nearly all of their pixels are background
+_LARGEST_PLAIN_ARRAY = 2**30
+# up to here napari sends a byte per pixel to the graphics card, beyond it two
+_FEW_COLOURS = 254
+_MANY_COLOURS = 4094
+
+Box = tuple[int, int, int, int]
+"""First row, first column, end row, end column."""
+
+
+class LabelWriter:
+    """Writes a session's masks into a Labels layer, only where they changed.
+
+    Parameters
+    ----------
+    session
+        Whose masks are shown.
+    geometry
+        Which axes of the layer are frame, rows and columns.
+    """
+
+    def __init__(self, session: Session, geometry: FrameGeometry) -> None:
+        self._session = session
+        self._geometry = geometry
+        self._drawn: dict[int, dict[int, Box]] = {}
+
+    def new_layer(self, name: str) -> Labels:
+        """Make a Labels layer with everything the session knows."""
+        obj_ids = [record.obj_id for record in self._session.objects]
+        data = label_array(self._geometry, label_dtype(obj_ids))
+        layer = Labels(data, name=name, colormap=object_colormap(max(obj_ids, default=1)))
+        self._drawn.clear()
+        for frame_idx in self.frames_with_masks():
+            self.write(layer, frame_idx, refresh=False)
+        return layer
+
+    def frames_with_masks(self) -> list[int]:
+        """Frames on which some object has a mask, in order."""
+        frames: set[int] = set()
+        for record in self._session.objects:
+            frames.update(record.mask_frames)
+        return sorted(frames)
+
+    def drawn_frames(self) -> list[int]:
+        """Frames on which the layer shows a mask, in order."""
+        return sorted(self._drawn)
+
+    def fits(self, layer: Labels) -> bool:
+        """Whether a layer still has the shape that masks are written into."""
+        return tuple(layer.data.shape) == self._geometry.shape
+
+    def write(
+        self,
+        layer: Labels,
+        frame_idx: int,
+        obj_ids: Iterable[int] | None = None,
+        *,
+        refresh: bool = True,
+    ) -> None:
+        """Show the masks of one frame as the session has them now.
+
+        Parameters
+        ----------
+        layer
+            A layer that `fits`.
+        frame_idx
+            The frame.
+        obj_ids
+            Objects that changed; None takes all.
+        refresh
+            Whether the viewer shows this frame and must read it again.
+        """
+        drawn = self._drawn.setdefault(frame_idx, {})
+        now = self._boxes(frame_idx)
+        changed = set(drawn) | set(now) if obj_ids is None else set(obj_ids)
+        boxes = [source[key] for source in (drawn, now) for key in changed if key in source]
+        drawn.clear()
+        drawn.update(now)
+        if not drawn:
+            del self._drawn[frame_idx]
+        if not boxes:
+            return
+        top, left = (min(box[axis] for box in boxes) for axis in (0, 1))
+        bottom, right = (max(box[axis] for box in boxes) for axis in (2, 3))
+        rows, columns = slice(top, bottom), slice(left, right)
+        labels = self._session.labels(frame_idx, (rows, columns))
+        if np.dtype(layer.data.dtype).itemsize < labels.dtype.itemsize:
+            widen(layer, labels.dtype, self._geometry)
+        if int(labels.max(initial=0)) >= len(layer.colormap.colors):
+            layer.colormap = object_colormap(int(labels.max()))
+        layer.data[self._geometry.index(frame_idx, rows, columns)] = labels
+        if refresh and layer.visible:
+            layer.refresh(extent=False, highlight=False, thumbnail=False)
+
+    def _boxes(self, frame_idx: int) -> dict[int, Box]:
+        boxes = {}
+        for obj_id, state in self._session.document.objects.items():
+            mask = state.masks.get(frame_idx)
+            if mask is not None and not mask.is_empty:
+                height, width = mask.logits.shape
+                boxes[obj_id] = (mask.top, mask.left, mask.top + height, mask.left + width)
+        return boxes
+
+
+def label_array(geometry: FrameGeometry, dtype: np.dtype[Any]) -> Any:
+    """Make zeros in the shape of the image: plain while small, else compressed, a plane a chunk."""
+    if int(np.prod(geometry.shape, dtype=np.int64)) * dtype.itemsize <= _LARGEST_PLAIN_ARRAY:
+        return np.zeros(geometry.shape, dtype=dtype)
+    import zarr
+
+    chunks = tuple(
+        length if axis in geometry.plane_axes else 1 for axis, length in enumerate(geometry.shape)
+    )
+    return zarr.create_array(
+        zarr.storage.MemoryStore(), shape=geometry.shape, dtype=dtype, chunks=chunks
+    )
+
+
+def widen(layer: Labels, dtype: np.dtype[Any], geometry: FrameGeometry) -> None:
+    """Give a layer numbers large enough for its labels, in the same colours and mode."""
+    narrow = layer.data
+    wide = label_array(geometry, dtype)
+    for position in range(geometry.shape[0]):
+        wide[position] = np.asarray(narrow[position])
+    mode = layer.mode
+    layer.data = wide
+    # the old undo history holds pixels of the old array; this is the public way to drop it
+    layer.editable = False
+    layer.editable = True
+    layer.mode = mode
+
+
+def object_colormap(largest_id: int) -> CyclicLabelColormap:
+    """Colour labels as their objects are coloured everywhere."""
+    count = _FEW_COLOURS if largest_id <= _FEW_COLOURS else _MANY_COLOURS
+    colours = [(0.0, 0.0, 0.0, 0.0)]
+    colours += [(*colour_of(obj_id), 1.0) for obj_id in range(1, count + 1)]
+    return CyclicLabelColormap(colors=np.array(colours, dtype=np.float32))

@@ -1,0 +1,260 @@
+"""Room: on which thread: one worker, one thing at a time, what a person asks for goes first.
+
+napari's generator workers swallow `RuntimeError`, run ahead of the window and do not close their
+generator on cancel; so this is a plain thread with a queue. Everything it has to say is said in
+the main thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+
+Steps = Callable[[], Iterator[object]]
+
+# steps computed ahead of the window; more would only make cancelling late
+_LARGEST_LEAD = 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """One thing the worker says.
+
+    Attributes
+    ----------
+    kind
+        "done" (a request), "step" (of the long job) or "ended" (the long job).
+    key
+        The request's key, or the long job's generation.
+    value
+        What the step yielded.
+    error
+        Why the request or the long job failed.
+    """
+
+    kind: str
+    key: Hashable
+    value: object = None
+    error: Exception | None = None
+
+
+class Jobs(QObject):
+    """Short requests and one long job, run in turns on one worker thread.
+
+    A request with the same key as a waiting one takes its place. The long job is a generator; it
+    gives way to requests between two steps, waits while the window lags behind, and can be
+    paused and cancelled.
+    """
+
+    request_done = Signal(object, object)
+    """Key, and the exception or None."""
+    stepped = Signal(object)
+    """What the long job yielded."""
+    ended = Signal(object, bool)
+    """The exception or None, and whether the job was cancelled."""
+    settled = Signal()
+    """Nothing is waiting or running any more."""
+    _reported = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wake = threading.Condition()
+        self._requests: dict[Hashable, Callable[[], object]] = {}
+        self._running: Hashable | None = None
+        self._steps: Steps | None = None
+        self._generation = 0
+        self._active = False
+        self._paused = False
+        self._cancelled = False
+        self._lead = 0
+        self._undelivered = 0
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    # Called in the main thread
+
+    def ask(self, key: Hashable, call: Callable[[], object]) -> None:
+        """Have something done as soon as the worker is free, instead of a waiting namesake."""
+        with self._wake:
+            if self._stopped:
+                return
+            self._requests[key] = call
+            self._start_thread()
+            self._wake.notify()
+
+    def start(self, steps: Steps) -> bool:
+        """Begin the long job; False where one is under way."""
+        with self._wake:
+            if self._stopped or self._active:
+                return False
+            self._steps = steps
+            self._generation += 1
+            self._active, self._paused, self._cancelled, self._lead = True, False, False, 0
+            self._start_thread()
+            self._wake.notify()
+            return True
+
+    def pause(self) -> None:
+        """Hold the long job after the step it is in."""
+        with self._wake:
+            self._paused = self._active
+
+    def resume(self) -> None:
+        """Let the long job go on."""
+        with self._wake:
+            self._paused = False
+            self._wake.notify()
+
+    def cancel(self) -> None:
+        """End the long job after the step it is in; what it has done stays."""
+        with self._wake:
+            if self._active:
+                self._cancelled, self._paused = True, False
+                self._wake.notify()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the thread for good, waiting for the step it is in; nothing is said afterwards."""
+        with self._wake:
+            self._stopped = True
+            self._requests.clear()
+            self._wake.notify()
+        atexit.unregister(self.stop)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    @property
+    def has_long_job(self) -> bool:
+        """Whether the long job is under way, paused included."""
+        return self._active
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the long job is held."""
+        return self._paused
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is waiting, running or still to be told; a paused job counts as such."""
+        with self._wake:
+            return (
+                not self._requests
+                and self._running is None
+                and self._undelivered == 0
+                and (not self._active or self._paused)
+            )
+
+    def is_waiting(self, key: Hashable) -> bool:
+        """Whether a request of this key is waiting or running."""
+        with self._wake:
+            return key in self._requests or self._running == key
+
+    def _deliver(self, report: Report) -> None:
+        try:
+            if self._stopped:
+                return
+            if report.kind == "done":
+                self.request_done.emit(report.key, report.error)
+            elif report.kind == "step" and report.key == self._generation:
+                if not self._cancelled:
+                    self.stepped.emit(report.value)
+            elif report.kind == "ended":
+                cancelled = self._cancelled
+                self._active = self._paused = False
+                self.ended.emit(report.error, cancelled)
+        finally:
+            with self._wake:
+                self._undelivered -= 1
+                if report.kind == "step":
+                    self._lead -= 1
+                self._wake.notify()
+        if self.is_settled:
+            self.settled.emit()
+
+    # Called in the worker thread
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="napari-sam2", daemon=True)
+            # a thread inside torch while the interpreter goes away ends in a crash
+            atexit.register(self.stop)
+            self._thread.start()
+
+    def _run(self) -> None:
+        steps: Iterator[object] | None = None
+        while True:
+            with self._wake:
+                self._running = None
+                while not (self._stopped or self._requests or self._may_step(steps is not None)):
+                    self._wake.wait()
+                if self._stopped:
+                    break
+                request = None
+                if self._requests:
+                    key = next(iter(self._requests))
+                    request, self._running = self._requests.pop(key), key
+                else:
+                    self._running = _LONG_JOB
+                    begin, self._steps = self._steps, None
+            if request is not None:
+                self._report(Report("done", key, error=_try(request)))
+            else:
+                steps = self._step(begin, steps)
+        if steps is not None:
+            _close(steps)
+
+    def _may_step(self, begun: bool) -> bool:
+        if self._cancelled:
+            return self._steps is not None or begun
+        ready = self._steps is not None or begun
+        return ready and not self._paused and self._lead < _LARGEST_LEAD
+
+    def _step(self, begin: Steps | None, steps: Iterator[object] | None) -> Iterator[object] | None:
+        """Begin the long job or take one step of it, and return what is left of it."""
+        error: Exception | None = None
+        try:
+            if not self._cancelled:
+                if begin is not None:
+                    steps = begin()
+                assert steps is not None
+                value = next(steps)
+                with self._wake:
+                    self._lead += 1
+                self._report(Report("step", self._generation, value))
+                return steps
+        except StopIteration:
+            pass
+        except Exception as caught:  # noqa: BLE001 (whatever it is, a person must hear of it)
+            error = caught
+        if steps is not None:
+            error = _close(steps) or error
+        self._report(Report("ended", self._generation, error=error))
+        return None
+
+    def _report(self, report: Report) -> None:
+        with self._wake:
+            if self._stopped:
+                return
+            self._undelivered += 1
+        self._reported.emit(report)
+
+
+_LONG_JOB = object()
+
+
+def _try(call: Callable[[], object]) -> Exception | None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 (whatever it is, a person must hear of it)
+        return error
+    return None
+
+
+def _close(steps: Iterator[object]) -> Exception | None:
+    close = getattr(steps, "close", None)
+    return None if close is None else _try(close)
