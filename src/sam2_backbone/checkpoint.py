@@ -243,7 +243,7 @@ _NESTED = {
 
 
 def _dataclass_from_json(kind: type[_Config], values: Mapping[str, object]) -> _Config:
-    built = {}
+    built: dict[str, object] = {}
     for name, value in values.items():
         if name in _NESTED and isinstance(value, dict):
             built[name] = _dataclass_from_json(_NESTED[name], value)

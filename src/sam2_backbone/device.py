@@ -42,9 +42,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
-def resolve_dtype(
-    dtype: str | torch.dtype = "auto", device: torch.device = torch.device("cpu")
-) -> torch.dtype:
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """Turn "auto" or a name into a floating dtype; "auto" is bfloat16 where it is native.
 
     Raises

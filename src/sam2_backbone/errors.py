@@ -1,4 +1,4 @@
-"""The errors of the backbone: what went wrong with a file, a download or a frame, in one sentence."""
+"""The errors of the backbone: what went wrong with a file, a download or a frame."""
 
 
 class SAM2Error(Exception):

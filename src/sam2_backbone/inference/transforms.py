@@ -77,7 +77,8 @@ class Intensities:
         span = self.high - self.low
         if span <= 0:
             return np.zeros_like(values)
-        return np.clip((values - np.float32(self.low)) / np.float32(span), 0, 1)
+        mapped: NDArray[np.float32] = (values - np.float32(self.low)) / np.float32(span)
+        return np.clip(mapped, 0, 1, out=mapped)
 
 
 def to_model_input(
@@ -138,7 +139,7 @@ def to_view_size(low_res_masks: Tensor, view: View) -> Tensor:
 
 
 def mask_to_model(mask: NDArray[np.bool_], view: View, input_size: int) -> Tensor:
-    """Bring the part of a (H, W) mask inside a view to (1, 1, input_size, input_size) of 0 and 1."""
+    """Bring the part of a (H, W) mask in a view to (1, 1, input_size, input_size), 0 or 1."""
     part = torch.from_numpy(np.ascontiguousarray(mask[view.slices]).astype(np.float32))[None, None]
     if part.shape[-2:] != (input_size, input_size):
         part = functional.interpolate(

@@ -192,7 +192,7 @@ class VideoPredictor:
     ) -> None:
         """Restore a filled-in frame of a prompted object from its (H, W) mask."""
         state.check_frame(frame_idx)
-        item = state.object(obj_id)
+        item = state.get(obj_id)
         array = check_mask(mask, state.frame_size)
         view = View.whole(*state.frame_size)
         extent = _extent(array)
@@ -218,7 +218,7 @@ class VideoPredictor:
     ) -> MaskLogits:
         """Take back what was said of an object on a frame, with its answer there."""
         state.check_frame(frame_idx)
-        item = state.object(obj_id)
+        item = state.get(obj_id)
         item.prompts.pop(frame_idx, None)
         item.bank.drop_conditioning(frame_idx)
         item.bank.drop_tracked(frame_idx)
@@ -229,7 +229,7 @@ class VideoPredictor:
 
     def remove_object(self, state: VideoState, obj_id: int) -> list[int]:
         """Forget an object; returns the ids that are left."""
-        state.object(obj_id)
+        state.get(obj_id)
         del state.objects[obj_id]
         return list(state.objects)
 

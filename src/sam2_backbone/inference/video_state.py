@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -182,9 +182,9 @@ class VideoState:
 
     def prompted_frames(self, obj_id: int) -> tuple[int, ...]:
         """Frames with prompts of an object, ascending."""
-        return tuple(sorted(self.object(obj_id).prompts))
+        return tuple(sorted(self.get(obj_id).prompts))
 
-    def object(self, obj_id: int) -> ObjectState:
+    def get(self, obj_id: int) -> ObjectState:
         """Return an object.
 
         Raises
@@ -204,8 +204,8 @@ class VideoState:
                 f"there is no frame {frame_idx}; the frames are 0 to {self.num_frames - 1}"
             )
 
-    def iterate(self, obj_ids: object = None) -> Iterator[ObjectState]:
+    def iterate(self, obj_ids: Iterable[int] | None = None) -> Iterator[ObjectState]:
         """Objects by id, all of them for None."""
-        ids = self.obj_ids if obj_ids is None else tuple(obj_ids)  # type: ignore[arg-type]
+        ids = self.obj_ids if obj_ids is None else tuple(obj_ids)
         for obj_id in ids:
-            yield self.object(int(obj_id))
+            yield self.get(int(obj_id))

@@ -34,11 +34,14 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, dim)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, L, C / heads)
+        batch, length, width = x.shape
+        split = x.reshape(batch, length, self.num_heads, width // self.num_heads)
+        return split.transpose(1, 2)  # (B, heads, L, C / heads)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = functional.scaled_dot_product_attention(q, k, v)
-        return torch.as_tensor(self.out_proj(out.transpose(1, 2).flatten(2)))
+        projected: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+        return projected
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from (B, Lq, C) to keys and values (B, Lk, Ck); returns (B, Lq, C)."""

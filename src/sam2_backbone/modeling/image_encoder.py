@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -39,14 +40,14 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: SAM2Config) -> None:
         super().__init__()
-        trunk = timm.create_model(
-            config.trunk.timm_name, pretrained=False, num_classes=0, **dict(config.trunk.options)
-        )
+        options: dict[str, Any] = dict(config.trunk.options)
+        trunk: Any = timm.create_model(config.trunk.timm_name, num_classes=0, **options)
         trunk.head = nn.Identity()  # a classifier's last norm has no use here
-        self.trunk = trunk
+        self.trunk: Any = trunk  # timm's own interface: forward_intermediates
         self.neck = Neck(config.trunk.channels, config.hidden_dim, config.top_down_levels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Encode (B, 3, S, S) normalised images; returns maps at strides 4, 8 and 16."""
         maps = self.trunk.forward_intermediates(images, intermediates_only=True)
-        return self.neck(maps)[:3]
+        pyramid: list[Tensor] = self.neck(maps)
+        return pyramid[:3]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,16 +22,15 @@ class MLP(nn.Module):
         self, *sizes: int, activation: Callable[[Tensor], Tensor] = functional.relu
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., sizes[0]) to (..., sizes[-1])."""
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
-        return torch.as_tensor(self.layers[-1](x))
+        last: Tensor = self.layers[-1](x)
+        return last
 
 
 def flatten_map(x: Tensor) -> Tensor:
@@ -41,4 +40,4 @@ def flatten_map(x: Tensor) -> Tensor:
 
 def unflatten_map(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Tokens (B, h * w, C) as a map (B, C, h, w)."""
-    return x.transpose(1, 2).unflatten(2, size)
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,7 +40,8 @@ class MemoryAttentionLayer(nn.Module):
             y, keys, values, size=size, num_plain_keys=num_pointers
         )
         hidden = functional.relu(self.linear1(self.norm3(x)))
-        return torch.as_tensor(x + self.linear2(hidden))
+        out: Tensor = x + self.linear2(hidden)
+        return out
 
 
 class MemoryAttention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +27,8 @@ class FuserBlock(nn.Module):
         """Map (N, C, h, w) to the same shape."""
         y = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)
         y = self.scale * self.pointwise2(functional.gelu(self.pointwise1(y)))
-        return x + y.permute(0, 3, 1, 2)
+        out: Tensor = x + y.permute(0, 3, 1, 2)
+        return out
 
 
 class MemoryEncoder(nn.Module):
@@ -55,4 +56,5 @@ class MemoryEncoder(nn.Module):
     def forward(self, embedding: Tensor, mask: Tensor) -> Tensor:
         """Encode (N, C, h, w) and a mask (N, 1, S, S) in -10…10 as (N, Cm, h, w)."""
         fused = self.fuser(self.frame_projection(embedding) + self.mask_branch(mask))
-        return torch.as_tensor(self.out_projection(fused))
+        memory: Tensor = self.out_projection(fused)
+        return memory

@@ -60,7 +60,8 @@ class RandomFourierPosition(nn.Module):
         y = (torch.arange(height, device=device) + 0.5) / height
         x = (torch.arange(width, device=device) + 0.5) / width
         yy, xx = torch.meshgrid(y, x, indexing="ij")
-        return self(torch.stack((xx, yy), dim=-1)).permute(2, 0, 1)[None]
+        encoded: Tensor = self(torch.stack((xx, yy), dim=-1))
+        return encoded.permute(2, 0, 1)[None]
 
 
 @lru_cache(maxsize=32)
@@ -87,7 +88,8 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     L may be a multiple of hw: every block of hw tokens is turned alike.
     """
     cos, sin = table
-    blocks = x.float().unflatten(-2, (-1, cos.shape[0])).unflatten(-1, (-1, 2))
+    num_blocks = x.shape[-2] // cos.shape[0]
+    blocks = x.float().reshape(*x.shape[:-2], num_blocks, *cos.shape, 2)
     even, odd = blocks.unbind(-1)  # (..., L / hw, hw, dim / 2)
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned.flatten(-2).flatten(-3, -2).to(x.dtype)

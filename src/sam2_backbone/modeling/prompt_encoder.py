@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from sam2_backbone.config import SAM2Config
@@ -80,6 +80,9 @@ class PromptEncoder(nn.Module):
         return torch.where((labels < 0)[..., None], self.padding.weight, embedded)
 
     def _draw(self, coords: Tensor, labels: Tensor, mask_input: Tensor | None) -> Tensor:
+        if coords.shape[1] == 0:  # a mask alone has no point to draw
+            coords = coords.new_zeros(coords.shape[0], 1, 2)
+            labels = labels.new_full((labels.shape[0], 1), -1)
         side = self.low_res_size
         centre = (torch.arange(side, device=coords.device) + 0.5) * (self.input_size / side)
         x, y = coords[..., 0, None] + 0.5, coords[..., 1, None] + 0.5  # (N, P, 1)

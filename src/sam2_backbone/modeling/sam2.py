@@ -313,7 +313,7 @@ class SAM2(nn.Module):
         pointers = memory.pointers.to(self.dtype)  # (N, P, C)
         num, _, dim = pointers.shape
         split = dim // self.config.memory.dim  # one pointer makes several memory-wide tokens
-        tokens = pointers.unflatten(2, (split, -1)).flatten(1, 2)  # (N, P * split, Cm)
+        tokens = pointers.reshape(num, -1, dim // split)  # (N, P * split, Cm)
         if self.pointer_time_projection is None:
             return tokens, torch.zeros_like(tokens)
         distance = torch.tensor(memory.pointer_distances, device=pointers.device)
