@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from fakes import FakePredictor
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_sam2.session.session import Session
 from napari_sam2.widgets import main_widget
@@ -47,3 +51,61 @@ def viewer(make_napari_viewer_proxy):
 def disc(shape: tuple[int, int], center: tuple[float, float], radius: float) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.hypot(y - center[0], x - center[1]) < radius
+
+
+class Hand:
+    """Mouse and keyboard on the canvas of a viewer, aimed in world coordinates (y, x)."""
+
+    def __init__(self, viewer, qtbot) -> None:
+        self._viewer = viewer
+        self._qtbot = qtbot
+        (self._canvas,) = (
+            widget
+            for widget in QApplication.allWidgets()
+            if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
+        )
+
+    def at(self, world_yx: tuple[float, float]) -> QPoint:
+        self._qtbot.wait(30)  # the dock may still be taking its width from the canvas
+        camera = self._viewer.scene.camera
+        size = np.array([self._canvas.height(), self._canvas.width()])
+        center = np.array(camera.center[-2:])
+        y, x = (np.array(world_yx) - center) * camera.zoom + size / 2
+        return QPoint(round(x), round(y))
+
+    def click(self, world_yx, button=Qt.MouseButton.LeftButton) -> None:
+        place = self.at(world_yx)
+        QTest.mouseMove(self._canvas, place)
+        self._qtbot.wait(10)
+        QTest.mouseClick(self._canvas, button, Qt.KeyboardModifier.NoModifier, place)
+        self._qtbot.wait(10)
+
+    def drag(self, first, last) -> None:
+        button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        start, end = self.at(first), self.at(last)
+        QTest.mouseMove(self._canvas, start)
+        QTest.mousePress(self._canvas, button, none, start)
+        for step in (0.3, 0.7, 1.0):
+            place = start + (end - start) * step
+            event = QMouseEvent(
+                QEvent.Type.MouseMove,
+                QPointF(place),
+                QPointF(self._canvas.mapToGlobal(place)),
+                button,
+                button,
+                none,
+            )
+            QApplication.sendEvent(self._canvas, event)
+            self._qtbot.wait(10)
+        QTest.mouseRelease(self._canvas, button, none, end)
+        self._qtbot.wait(10)
+
+    def key(self, key) -> None:
+        QTest.keyClick(self._canvas, key)
+        self._qtbot.wait(10)
+
+
+@pytest.fixture
+def hand(viewer, qtbot) -> Hand:
+    qtbot.wait(50)
+    return Hand(viewer, qtbot)

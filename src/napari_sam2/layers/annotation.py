@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 _TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+_RIGHT_BUTTON = 2
 _FINISHED_EDITS = frozenset({ActionType.ADDED, ActionType.CHANGED, ActionType.REMOVED})
 
 
@@ -128,7 +129,7 @@ class AnnotationLayers:
             layer = prompt_layers.new_points_layer(self.geometry, "SAM 2 points")
             self._points = self._insert(layer)
             self._points.events.data.connect(self._on_markers)
-            self._points.mouse_drag_callbacks.append(self._on_right_click)
+            self._points.mouse_drag_callbacks.append(self._on_press)
         if all(missing):
             self.activate()
         else:
@@ -164,7 +165,7 @@ class AnnotationLayers:
             getattr(self.image.events, name).disconnect(self._lay_over_image)
         if self._points is not None:
             self._points.events.data.disconnect(self._on_markers)
-            self._points.mouse_drag_callbacks.remove(self._on_right_click)
+            self._points.mouse_drag_callbacks.remove(self._on_press)
             self._points.locked = False
         if self._shapes is not None:
             self._shapes.events.data.disconnect(self._on_markers)
@@ -194,15 +195,16 @@ class AnnotationLayers:
             return []
         self._drawing = True
         try:
-            self._assign_objects(new_object)
             markers = self._read()
             prompt_layers.remove_rows(points, markers.refused_points)
             prompt_layers.remove_rows(shapes, markers.refused_shapes)
+            self._assign_objects(new_object)
+            prompts = self._read().prompts
         finally:
             self._drawing = False
         if markers.reason:
             self.refused.emit(markers.reason)
-        edits = self._differences(markers.prompts)
+        edits = self._differences(prompts)
         for edit in edits:
             self._remember((edit.obj_id, edit.frame_idx), edit.prompts)
         self._dress()
@@ -380,6 +382,7 @@ class AnnotationLayers:
 
     def _on_markers(self, event: Any) -> None:
         if not self._drawing and ActionType(event.action) in _FINISHED_EDITS:
+            self._dress()
             self.markers_changed.emit()
 
     def _on_label_picked(self, event: Any) -> None:
@@ -387,21 +390,13 @@ class AnnotationLayers:
         if label != self._obj_id and label in self._session.document.objects:
             self.object_picked.emit(label)
 
-    def _on_right_click(self, layer: Points, event: Any) -> Any:
-        """Place a click of the other polarity where the right button was not dragged."""
-        if event.button != 2 or layer.mode != "add":
-            return
-        start = np.array(event.pos)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if np.linalg.norm(np.array(event.pos) - start) > 5:  # napari zooms by such a drag
-            return
-        coords = geo.world_to_data(layer, event.position)
+    def _on_press(self, layer: Points, event: Any) -> None:
+        """Let the right button say the opposite; napari adds a point for either at the release."""
         polarity = self._polarity
-        self.set_polarity(polarity == NEGATIVE)
-        layer.add(coords)
-        self.set_polarity(polarity == POSITIVE)
+        if event.button == _RIGHT_BUTTON:
+            polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
+        if layer.mode == "add":
+            prompt_layers.dress_points(layer, self._obj_id, polarity)
 
     def _on_layer_removed(self, event: Any) -> None:
         gone = event.value.unique_id

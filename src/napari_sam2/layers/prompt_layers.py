@@ -216,7 +216,7 @@ def _read_box(
         return (
             None,
             0,
-            f"A {kind} is no prompt yet; draw a rectangle or place a click.",
+            f"A shape of the kind {kind} is no prompt yet; draw a rectangle.",
         )
     corners = geometry.to_pixel(coords)
     if not corners.on_plane.all():

@@ -407,10 +407,10 @@ class AnnotateWidget(QWidget):
         for unique_id, opened in list(self._sessions.items()):
             if unique_id not in present:
                 self._close_session(opened)
-        if current is not None and self._current is None:
-            self._say(f"The image {current.image.name!r} was removed; choose another one.")
-            self.reset_choices()
         self._show_everything()
+        if current is not None and self._current is None:
+            self.reset_choices()
+            self._status.setText(f"The image {current.image.name!r} was removed; choose another.")
 
     def _say(self, sentence: str) -> None:
         show_warning(sentence)

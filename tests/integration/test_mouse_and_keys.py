@@ -1,0 +1,155 @@
+"""Real clicks, drags and keys in a real viewer: the mask lands on the pixels under the cursor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import moving_discs
+from qtpy.QtCore import Qt
+
+from napari_sam2.widgets.main_widget import annotate
+
+STACK = moving_discs()
+CENTER = np.array([30.0, 20.0])
+"""Of one disc on frame 0, in pixels."""
+
+
+def colour_movie():
+    return np.stack([STACK] * 3, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "others"),
+    [
+        (STACK, {}, []),
+        (STACK, {"scale": (2, 0.3, 0.6), "translate": (5, -10, 40)}, []),
+        (STACK, {"rotate": (0, 0, 30), "shear": (0, 0, 0.3)}, []),
+        (STACK, {"units": ("s", "um", "um"), "scale": (1, 0.3, 0.3)}, [("ms", "nm", "nm")]),
+        (STACK, {"units": ("s", "nm", "nm")}, [("s", "um", "um")]),
+        (STACK, {"scale": (3, 1, 1)}, [("pixel", "pixel", "pixel")]),
+        (colour_movie(), {"rgb": True, "scale": (1, 0.5, 0.5)}, []),
+        ([STACK, STACK[:, ::2, ::2]], {"multiscale": True, "scale": (1, 0.5, 0.5)}, []),
+    ],
+    ids=["plain", "scaled", "rotated", "um-nm", "nm-um", "coarse", "colour", "pyramid"],
+)
+def test_mask_lies_under_the_cursor(
+    viewer, hand, fake_model, messages, data, options, others
+) -> None:
+    layer = viewer.add_image(data, **options)
+    for units in others:
+        viewer.add_image(np.zeros((3, 8, 8)), units=units, visible=False)
+    annotator = annotate(viewer, layer)
+    viewer.dims.set_point(0, layer.data_to_world((0, 0, 0))[0])
+    world = world_of(viewer, layer, (0, *CENTER))
+    across = np.subtract(world_of(viewer, layer, (0, 48, 64)), world_of(viewer, layer, (0, 0, 0)))
+    viewer.scene.camera.center = world
+    viewer.scene.camera.zoom = 400 / np.abs(across).max()
+    annotator.wait(timeout=20)
+    hand.click(world)
+    annotator.wait(timeout=20)
+    assert messages == []
+    prompts = annotator.session.prompts(1, 0)
+    # the mouse itself is no finer than a pixel of the screen
+    np.testing.assert_allclose(prompts.points, [CENTER], atol=0.6)
+    mask = annotator.labels_layer.data[0] == 1
+    np.testing.assert_allclose(np.argwhere(mask).mean(axis=0), CENTER, atol=0.7)
+    # the labels lie where the image lies
+    np.testing.assert_allclose(
+        world_of(viewer, annotator.labels_layer, (0, *CENTER)),
+        world,
+        atol=1e-6 * max(map(abs, world)),
+    )
+
+
+def world_of(viewer, layer, data) -> tuple[float, float]:
+    world = np.array(layer.data_to_world(data))
+    if viewer.layers.units is not None:
+        pairs = zip(layer.units, viewer.layers.units, strict=True)
+        world *= [(1 * mine).to(theirs).magnitude for mine, theirs in pairs]
+    return tuple(world[-2:])
+
+
+def test_clicks_keys_and_boxes(viewer, hand, fake_model, messages) -> None:
+    layer = viewer.add_image(STACK)
+    annotator = annotate(viewer, layer)
+    session = annotator.session
+    viewer.dims.set_point(0, 0)
+    hand.click(CENTER)
+    annotator.wait(timeout=20)
+    hand.key(Qt.Key.Key_N)
+    hand.click(CENTER + (0, 5))
+    annotator.wait(timeout=20)
+    assert session.prompts(1, 0).point_labels.tolist() == [1, 0]
+    assert annotator.points_layer.features["polarity"].tolist() == ["positive", "negative"]
+    hand.key(Qt.Key.Key_N)
+    hand.click(CENTER - (0, 6), button=Qt.MouseButton.RightButton)
+    annotator.wait(timeout=20)
+    assert session.prompts(1, 0).point_labels.tolist() == [1, 0, 0]
+
+    hand.key(Qt.Key.Key_Q)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    assert [record.obj_id for record in session.objects] == [1, 2]
+    assert session.labels(0)[12, 12] == 2
+
+    # a box on another frame: the frame is the one on display
+    viewer.dims.set_point(0, 3)
+    viewer.layers.selection.active = annotator.shapes_layer
+    hand.drag((20, 40), (30, 54))
+    annotator.wait(timeout=20)
+    box = session.prompts(2, 3).box
+    np.testing.assert_allclose(box, [20.5, 40.5, 30.5, 54.5], atol=0.6)
+    # a second box there is another object
+    hand.drag((36, 6), (44, 16))
+    annotator.wait(timeout=20)
+    assert [record.obj_id for record in session.objects] == [1, 2, 3]
+    assert annotator.shapes_layer.features["obj_id"].tolist() == [2, 3]
+
+    # the key G goes, on whatever layer
+    viewer.layers.selection.active = annotator.points_layer
+    hand.key(Qt.Key.Key_G)
+    annotator.wait(timeout=20)
+    assert all(len(record.mask_frames) == 8 for record in session.objects)
+    assert messages == []
+
+
+def test_moving_and_deleting_a_marker_asks_again(viewer, hand, fake_model) -> None:
+    layer = viewer.add_image(STACK)
+    annotator = annotate(viewer, layer)
+    viewer.dims.set_point(0, 0)
+    hand.click(CENTER)
+    annotator.wait(timeout=20)
+    annotator.points_layer.mode = "select"
+    hand.drag(CENTER, (12, 12))
+    annotator.wait(timeout=20)
+    np.testing.assert_allclose(annotator.session.prompts(1, 0).points, [(12, 12)], atol=0.6)
+    assert annotator.labels_layer.data[0, 12, 12] == 1
+    assert annotator.labels_layer.data[0, 30, 20] == 0
+    annotator.points_layer.selected_data = {0}
+    hand.key(Qt.Key.Key_Delete)
+    annotator.wait(timeout=20)
+    assert annotator.session.prompts(1, 0) is None
+    assert not annotator.labels_layer.data.any()
+
+
+def test_prompts_that_cannot_be_are_refused_in_a_sentence(
+    viewer, hand, fake_model, messages
+) -> None:
+    layer = viewer.add_image(STACK)
+    annotator = annotate(viewer, layer)
+    viewer.dims.set_point(0, 0)
+    hand.click((-3, 20))
+    annotator.wait(timeout=20)
+    assert len(annotator.points_layer.data) == 0
+    annotator.shapes_layer.add_ellipses([[[0, 5, 5], [0, 5, 15], [0, 15, 15], [0, 15, 5]]])
+    annotator.wait(timeout=20)
+    assert annotator.shapes_layer.nshapes == 0
+    viewer.dims.ndisplay = 3
+    annotator.points_layer.add((0, 10, 10))
+    annotator.wait(timeout=20)
+    assert len(annotator.points_layer.data) == 0
+    assert annotator.session.objects == ()
+    assert [
+        word in text for word, text in zip(("outside", "ellipse", "2-D"), messages, strict=True)
+    ]
+    assert all("\n" not in text and text.endswith(".") for text in messages)
