@@ -73,25 +73,37 @@ def segment_image(
     -------
     ``(H, W)`` uint16 or uint32 labels 1…B; where masks overlap the higher logit wins.
     """
-    session = Session(
-        image,
+    records = _image_records(points, point_labels, boxes)
+    settings = SessionSettings(
         variant=variant,
         window=window,
         value_range=value_range,
-        weights=weights,
+        weights=str(weights),
         device=device,
         dtype=dtype,
-        models=models,
-        predictor_factory=predictor_factory,
     )
+    session = segmented_session(
+        image, records, settings, models=models, predictor_factory=predictor_factory
+    )
+    return session.labels(0)
+
+
+def segmented_session(
+    image: Any,
+    prompts: Prompts,
+    settings: SessionSettings,
+    *,
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Session:
+    """Return a new session on one image with its objects prompted."""
+    session = Session(image, **vars(settings), models=models, predictor_factory=predictor_factory)
     if session.num_frames != 1:
         raise ValueError(
-            f"segment_image takes one image, got a movie of {session.num_frames} frames: use track."
+            f"One image is needed, got a movie of {session.num_frames} frames: track it."
         )
-    records = _image_records(points, point_labels, boxes)
-    if records:
-        prompt(session, records)
-    return session.labels(0)
+    prompt(session, prompts)
+    return session
 
 
 def _image_records(
@@ -187,16 +199,81 @@ def track(
     ``(T, H, W)`` uint16 or uint32 labels, or the zarr array of `out`.
     """
     target = _zarr_target(out, overwrite=overwrite)
-    session = Session(
-        _as_movie(stack),
+    settings = SessionSettings(
         variant=variant,
         window=window,
         value_range=value_range,
-        weights=weights,
+        weights=str(weights),
         device=device,
         dtype=dtype,
+    )
+    session, steps = _tracking(
+        stack,
+        prompts,
+        settings,
+        direction=direction,
+        progress=progress,
         models=models,
         predictor_factory=predictor_factory,
+    )
+    if target is not None:
+        import zarr
+
+        _stream(session, steps, target)
+        return zarr.open(str(target), mode="r")
+    for _ in steps:
+        pass
+    return np.stack([session.labels(frame_idx) for frame_idx in range(session.num_frames)])
+
+
+def tracked_to(
+    target: Path,
+    stack: Any,
+    prompts: Prompts,
+    settings: SessionSettings,
+    *,
+    direction: Direction = "both",
+    progress: bool = True,
+    models: ModelHub | None = None,
+    predictor_factory: PredictorFactory | None = None,
+) -> Session:
+    """Track, write the labels to `target`, ``.tif`` or ``.zarr``, and return the session."""
+    session, steps = _tracking(
+        stack,
+        prompts,
+        settings,
+        direction=direction,
+        progress=progress,
+        models=models,
+        predictor_factory=predictor_factory,
+    )
+    if target.suffix.lower() == ".zarr":
+        _stream(session, steps, target)
+        return session
+    for _ in steps:
+        pass
+    write_labels(
+        target,
+        (session.labels(frame_idx) for frame_idx in range(session.num_frames)),
+        (session.num_frames, session.height, session.width),
+        session.labels(0).dtype,
+    )
+    return session
+
+
+def _tracking(
+    stack: Any,
+    prompts: Prompts,
+    settings: SessionSettings,
+    *,
+    direction: Direction,
+    progress: bool,
+    models: ModelHub | None,
+    predictor_factory: PredictorFactory | None,
+) -> tuple[Session, Iterator[int]]:
+    """Return a prompted session and the steps that track in it."""
+    session = Session(
+        _as_movie(stack), **vars(settings), models=models, predictor_factory=predictor_factory
     )
     prompt(session, prompts)
     steps = shown(
@@ -205,11 +282,7 @@ def track(
         total=session.propagation_length(direction),
         wanted=progress,
     )
-    if target is None:
-        for _ in steps:
-            pass
-        return np.stack([session.labels(frame_idx) for frame_idx in range(session.num_frames)])
-    return _stream(session, steps, target)
+    return session, steps
 
 
 def _as_movie(stack: Any) -> Any:
@@ -231,17 +304,14 @@ def _zarr_target(out: str | Path | None, *, overwrite: bool) -> Path | None:
     return path
 
 
-def _stream(session: Session, steps: Iterator[int], target: Path) -> Any:
-    import zarr
-
+def _stream(session: Session, steps: Iterator[int], target: Path) -> None:
     shape = (session.num_frames, session.height, session.width)
     with streamed_zarr(target, shape, session.labels(0).dtype) as array:
         for frame_idx in steps:
             array[frame_idx] = session.labels(frame_idx)
-        # Frames with prompts and no step, an object's only frame for one, come last.
+        # Frames with prompts that tracking did not come to.
         for frame_idx in {frame for row in session.objects for frame in row.prompted_frames}:
             array[frame_idx] = session.labels(frame_idx)
-    return zarr.open(str(target), mode="r")
 
 
 def replay(
@@ -311,12 +381,7 @@ def replayed_session(
     settings = _computed_settings(contents.settings, contents.environment)
     again = Session(
         source,
-        variant=settings.variant,
-        value_range=settings.value_range,
-        window=settings.window,
-        weights=settings.weights,
-        device=settings.device,
-        dtype=settings.dtype,
+        **vars(settings),
         path=found,
         models=models,
         predictor_factory=predictor_factory,

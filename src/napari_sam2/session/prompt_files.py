@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
+from napari_sam2.session.images import read_array
 from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.session import Session
@@ -156,3 +157,34 @@ def decode_rle(size: Sequence[int], counts: Sequence[int]) -> npt.NDArray[np.boo
         raise ValueError("The runs do not fill the mask.")
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T.copy()
+
+
+def labels_by_frame(
+    path: Path, frames: Sequence[int] | None = None
+) -> dict[int, npt.NDArray[np.integer]]:
+    """
+    Return the labels of a file as prompts, ``{frame_idx: (H, W)}``.
+
+    Parameters
+    ----------
+    path
+        ``(H, W)``, shown by the one frame named, 0 if none is; or ``(T, H, W)``, of which the
+        frames named are used, or all that have a label.
+    frames
+        Frames.
+    """
+    array = read_array(path)
+    if array.ndim == 2:
+        if frames is not None and len(frames) != 1:
+            raise ValueError(f"{path} is the label image of one frame: name only that one.")
+        return {frames[0] if frames else 0: np.asarray(array)}
+    if array.ndim != 3:
+        raise ValueError(f"Labels have the axes (H, W) or (T, H, W), got {array.shape} in {path}.")
+    for frame_idx in frames or ():
+        if not 0 <= frame_idx < len(array):
+            raise ValueError(f"{path} has no frame {frame_idx}, only 0 to {len(array) - 1}.")
+    read = {
+        frame_idx: np.asarray(array[frame_idx])
+        for frame_idx in (range(len(array)) if frames is None else frames)
+    }
+    return {key: labels for key, labels in read.items() if frames is not None or labels.any()}

@@ -1,0 +1,387 @@
+"""The command line ``napari-sam2``: what can be typed, and with which status it ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from napari_sam2.session.errors import SessionError
+from napari_sam2.session.label_files import check_target
+from napari_sam2.session.settings import SessionSettings, Window
+from sam2_backbone.errors import SAM2Error
+from sam2_backbone.variants import list_variants
+
+_FAILED, _WRONG_USE, _STOPPED = 1, 2, 130
+
+_EPILOG = """\
+examples:
+  napari-sam2 demo
+  napari-sam2 segment cells.tif --point 105,80
+  napari-sam2 segment cells.tif --point 105,80 --negative 120,90 --and --box 10,20,60,75
+  napari-sam2 track movie.tif --labels first_frame.tif -o tracked.zarr
+  napari-sam2 doctor
+
+Coordinates are x,y in pixels, the first pixel's centre is 0,0.
+Exit status: 0 done, 1 failed, 2 wrong use."""
+
+_PROMPT_FILE = """\
+a prompt file is JSON, a list with one entry per object and frame (x, y in pixels):
+  [{"frame_idx": 0, "obj_id": 1, "points": [[105, 80], [120, 90]], "point_labels": [1, 0]},
+   {"frame_idx": 0, "obj_id": 2, "box": [10, 20, 60, 75]},
+   {"frame_idx": 9, "obj_id": 2, "mask": {"size": [height, width], "counts": [runs]}}]
+point_labels are 1 (inside the object) and 0 (outside); a mask is an uncompressed COCO run
+length encoding. A session saved by the widget may be given instead."""
+
+
+class UsageError(Exception):
+    """The command was typed in a way that cannot work."""
+
+
+@dataclass
+class _Said:
+    """The prompts of one object on the command line, in their order."""
+
+    points: list[tuple[float, ...]] = field(default_factory=list)
+    signs: list[int] = field(default_factory=list)
+    box: tuple[float, ...] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.points and self.box is None
+
+
+class _Say(argparse.Action):
+    """Collects points and boxes of one object after the other."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        said: list[_Said] = getattr(namespace, self.dest) or [_Said()]
+        setattr(namespace, self.dest, said)
+        if option_string == "--and":
+            if said[-1].is_empty:
+                parser.error("--and begins the next object: give the one before it a prompt first")
+            said.append(_Said())
+        elif option_string == "--box":
+            if said[-1].box is not None:
+                parser.error("an object has one --box: write --and before the next object's")
+            said[-1].box = values
+        else:
+            said[-1].points.append(values)
+            said[-1].signs.append(int(option_string == "--point"))
+
+
+def _numbers(names: str) -> Callable[[str], tuple[float, ...]]:
+    def parse(text: str) -> tuple[float, ...]:
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if len(values) != len(names.split(",")):
+            raise argparse.ArgumentTypeError(f"expected {names} such as 105,80, got {text!r}")
+        return values
+
+    return parse
+
+
+def _window(text: str) -> Window:
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected auto, none or a number of pixels, got {text!r}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    model = argparse.ArgumentParser(add_help=False)
+    group = model.add_argument_group("model")
+    group.add_argument(
+        "--variant",
+        choices=list_variants(),
+        metavar="NAME",
+        help="the network, see `napari-sam2 models`; micro, which is embedded, if not given",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a checkpoint of your own, .pt or .safetensors; without --variant it is recognised",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16")
+    group.add_argument(
+        "--window",
+        type=_window,
+        default="auto",
+        metavar="SIDE",
+        help="part of the frame the model looks at: auto, none (all of it), or pixels",
+    )
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    target = argparse.ArgumentParser(add_help=False, parents=[output])
+    target.add_argument("-o", "--out", type=Path, metavar="FILE", help="labels, .tif or .zarr")
+    contrast = argparse.ArgumentParser(add_help=False)
+    contrast.add_argument(
+        "--range",
+        dest="value_range",
+        type=_numbers("LOW,HIGH"),
+        metavar="LOW,HIGH",
+        help="intensities shown to the model as black and white",
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="napari-sam2",
+        description="Segment and track anything with SAM 2.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("napari-sam2"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], about: str, *parents: Any, **more: Any
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            parents=[*parents, shared],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    demo = command("demo", _demo, "follow the cells of a bundled movie from clicks", model, output)
+    demo.add_argument(
+        "-o", "--out", type=Path, default=Path("napari-sam2-demo"), metavar="DIR",
+        help="folder of labels.tif, overlay.png and tracks.csv (%(default)s)",
+    )  # fmt: skip
+    demo.add_argument("--gui", action="store_true", help="open the result in napari")
+
+    segment = command(
+        "segment", _segment, "segment objects in an image", model, contrast, target,
+        epilog=_PROMPT_FILE,
+    )  # fmt: skip
+    segment.add_argument("image", type=Path, metavar="IMAGE")
+    group = segment.add_argument_group("what to segment, in the order of the clicks")
+    for option, about in (("--point", "inside"), ("--negative", "outside")):
+        group.add_argument(
+            option, dest="said", action=_Say, type=_numbers("X,Y"), metavar="X,Y",
+            help=f"a point {about} the object; may be repeated",
+        )  # fmt: skip
+    group.add_argument(
+        "--box", dest="said", action=_Say, type=_numbers("X0,Y0,X1,Y1"), metavar="X0,Y0,X1,Y1",
+        help="edges of a box around the object",
+    )  # fmt: skip
+    group.add_argument(
+        "--and", dest="said", action=_Say, nargs=0, help="what follows is about the next object"
+    )
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
+
+    track = command(
+        "track", _track, "follow objects through a movie or a stack", model, contrast, target,
+        epilog=_PROMPT_FILE,
+    )  # fmt: skip
+    track.add_argument("stack", type=Path, metavar="STACK")
+    prompts = track.add_mutually_exclusive_group(required=True)
+    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
+    prompts.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="label image of one frame, or of all (frames without a label are filled in)",
+    )  # fmt: skip
+    track.add_argument(
+        "--frame", type=int, action="append", metavar="N",
+        help="the frame, from 0, that --labels shows (0), or those of it to use; may be repeated",
+    )  # fmt: skip
+    track.add_argument("--direction", choices=("both", "forward", "backward"), default="both")
+
+    replay = command("replay", _replay, "compute the masks of a saved session again", target)
+    replay.add_argument("session", type=Path, metavar="SESSION")
+    replay.add_argument(
+        "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"
+    )
+
+    models = command("models", _models, "list the networks, or download one")
+    models.add_argument("--download", choices=list_variants(), metavar="NAME")
+    command("doctor", _doctor, "print what this installation consists of")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except KeyboardInterrupt:
+        print("napari-sam2: stopped", file=sys.stderr)
+        return _STOPPED
+    except Exception as error:
+        if chosen.debug:
+            raise
+        print(f"napari-sam2: {_sentence(error)}", file=sys.stderr)
+        return _WRONG_USE if isinstance(error, (UsageError, FileExistsError)) else _FAILED
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return what happened and what to do, on one line."""
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, (UsageError, SessionError, SAM2Error, ValueError, TypeError, OSError)):
+        return said or type(error).__name__
+    return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
+
+
+def _settings(chosen: argparse.Namespace) -> SessionSettings:
+    variant = chosen.variant or (None if chosen.weights else "micro")
+    return SessionSettings(
+        variant=variant,
+        weights=chosen.weights or "default",
+        device=chosen.device,
+        dtype=chosen.dtype,
+        value_range=getattr(chosen, "value_range", None),
+        window=chosen.window,
+    )
+
+
+def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
+    """Return where the labels go, by default a name made of the input's in this folder."""
+    path: Path = chosen.out or Path(f"{source.stem}{ending}.tif")
+    try:
+        check_target(path, overwrite=chosen.overwrite)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already: give --overwrite or another -o.") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return path
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    from napari_sam2.demo import NOTE, OUTPUTS, run_demo, table
+
+    folder: Path = chosen.out
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder with --out.")
+    existing = [name for name in OUTPUTS if (folder / name).exists()]
+    if existing and not chosen.overwrite:
+        raise UsageError(
+            f"{folder / existing[0]} exists already: give --overwrite or another --out."
+        )
+    done = run_demo(folder, _settings(chosen), overwrite=chosen.overwrite)
+    frames = done.session.num_frames
+    print(f"Followed {len(done.agreements)} cells over {frames} frames in {done.seconds:.0f} s.\n")
+    print(f"{table(done)}\n\n{NOTE}\n")
+    for name in OUTPUTS:
+        print(f"wrote {folder / name}")
+    if chosen.gui:
+        _show(done.session)
+
+
+def _show(session: Any) -> None:
+    import napari
+    import numpy as np
+
+    viewer = napari.Viewer(title="napari-sam2 demo")
+    frames = range(session.num_frames)
+    viewer.add_image(np.stack([session.source.read(frame) for frame in frames]), name="movie")
+    viewer.add_labels(np.stack([session.labels(frame) for frame in frames]), name="cells")
+    napari.run()
+
+
+def _segment(chosen: argparse.Namespace) -> None:
+    from napari_sam2.api import segmented_session
+    from napari_sam2.session.label_files import write_labels
+    from napari_sam2.session.prompt_files import Prompts
+    from napari_sam2.session.prompts import PromptRecord
+
+    said: list[_Said] = chosen.said or []
+    if bool(said) == bool(chosen.prompts):
+        raise UsageError("say what to segment: --point, --box, or --prompts FILE.")
+    if said and said[-1].is_empty:
+        raise UsageError("--and begins another object: give it a --point or a --box.")
+    target = _target(chosen, chosen.image, "_labels")
+    prompts: Prompts = chosen.prompts or [
+        PromptRecord(0, number, row.points or None, row.signs or None, row.box)
+        for number, row in enumerate(said, start=1)
+    ]
+    session = segmented_session(chosen.image, prompts, _settings(chosen))
+    labels = session.labels(0)
+    write_labels(target, iter([labels]), labels.shape, labels.dtype)
+    for row in session.objects:
+        mask, scores = session.mask(row.obj_id, 0), session.scores(row.obj_id, 0)
+        if mask is not None and scores is not None:
+            print(f"{row.name}: {int(mask.sum())} pixels, predicted IoU {scores.iou:.2f}")
+    print(f"wrote {target}")
+
+
+def _track(chosen: argparse.Namespace) -> None:
+    from napari_sam2.api import tracked_to
+    from napari_sam2.session.prompt_files import labels_by_frame
+
+    if chosen.frame and not chosen.labels:
+        raise UsageError("--frame belongs to --labels; a prompt file names its frames itself.")
+    target = _target(chosen, chosen.stack, "_tracked")
+    prompts = chosen.prompts or labels_by_frame(chosen.labels, chosen.frame)
+    session = tracked_to(
+        target, chosen.stack, prompts, _settings(chosen), direction=chosen.direction
+    )
+    for row in session.objects:
+        masks = session.document.objects[row.obj_id].masks
+        seen = sum(not mask.is_empty for mask in masks.values())
+        print(f"{row.name}: on {seen} of {session.num_frames} frames")
+    print(f"wrote {target}")
+
+
+def _replay(chosen: argparse.Namespace) -> None:
+    from napari_sam2.api import replay
+
+    target = _target(chosen, chosen.session, "_labels")
+    replay(chosen.session, chosen.image, target, overwrite=chosen.overwrite)
+    print(f"wrote {target}")
+
+
+def _models(chosen: argparse.Namespace) -> None:
+    from sam2_backbone.download import cache_folder, download
+    from sam2_backbone.variants import VARIANTS, PublishedWeights
+
+    if chosen.download:
+        weights = VARIANTS[chosen.download].weights
+        if not isinstance(weights, PublishedWeights):
+            print(f"{chosen.download} is part of the package: there is nothing to download.")
+            return
+        target = cache_folder() / weights.file_name
+        download(weights.url, target, sha256=weights.sha256, progress=True)
+        print(f"{chosen.download} is in {target}")
+        return
+    print(f"{'name':24} {'licence':14} weights")
+    for name, variant in VARIANTS.items():
+        if isinstance(variant.weights, PublishedWeights):
+            path = cache_folder() / variant.weights.file_name
+            place = str(path) if path.is_file() else f"not here; from {variant.weights.url}"
+        else:
+            place = "embedded"
+        print(f"{name:24} {variant.licence:14} {place}")
+
+
+def _doctor(chosen: argparse.Namespace) -> None:
+    from napari_sam2.doctor import report
+
+    for line in report():
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
