@@ -74,6 +74,9 @@ def segment_image(
     ``(H, W)`` uint16 or uint32 labels 1…B; where masks overlap the higher logit wins.
     """
     records = _image_records(points, point_labels, boxes)
+    if not records:  # no box found is a result, not a mistake
+        source = open_frames(image)
+        return np.zeros((source.height, source.width), np.uint16)
     settings = SessionSettings(
         variant=variant,
         window=window,
