@@ -131,7 +131,7 @@ class FrameStep:
             Prompts(coords.to(device), kinds.to(device), previous),
             multimask_output=prompts.kinds.shape[0] <= 1,
         )
-        return self._answers(state, prediction, views, prompted=True)
+        return self._answers(self._gated(state, prediction), views, prompted=True)
 
     def answer_mask(
         self, state: VideoState, frame_idx: int, prompts: FramePrompts, view: View
@@ -141,7 +141,7 @@ class FrameStep:
         features = self.encode(state, frame_idx, [view], keep=True)
         mask = mask_to_model(prompts.mask, view, self.config.input_size).to(self.model.device)
         prediction = self.model.adopt_mask(features, mask)
-        return self._answers(state, prediction, [view], prompted=True)[0]
+        return self._answers(prediction, [view], prompted=True)[0]
 
     def track(
         self, state: VideoState, items: Sequence[ObjectState], frame_idx: int, *, reverse: bool
@@ -211,11 +211,12 @@ class FrameStep:
         prediction = self.model.predict_masks(
             self.model.attend_memory(features, memory), Prompts(), multimask_output=True
         )
-        best = self._gated(state, prediction).best
+        prediction = self._gated(state, prediction)
+        best = prediction.best
         encoded = self.model.encode_memory(
             features, best.low_res_masks, best.object_score_logits, prompted=False
         ).to(torch.bfloat16)
-        answers = self._answers(state, prediction, views, prompted=False)
+        answers = self._answers(prediction, views, prompted=False)
         for item, answer, row in zip(items, answers, encoded, strict=True):
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
@@ -231,14 +232,8 @@ class FrameStep:
         return replace(prediction, low_res_masks=masks)
 
     def _answers(
-        self,
-        state: VideoState,
-        prediction: MaskPrediction,
-        views: Sequence[View],
-        *,
-        prompted: bool,
+        self, prediction: MaskPrediction, views: Sequence[View], *, prompted: bool
     ) -> list[Answer]:
-        prediction = self._gated(state, prediction)
         best = prediction.best
         masks = best.low_res_masks
         if not self.reference_rules or masks.is_cuda:

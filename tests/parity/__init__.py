@@ -1,0 +1,1 @@
+"""The reference implementation beside ours, on the same random weights."""
