@@ -1,33 +1,56 @@
-"""A real viewer, the plugin's widget in it, discs instead of a network, and a hand for mouse and keys."""
+"""A real viewer with the plugin's widget, discs for a network, a hand for mouse and keys."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import numpy as np
 import pytest
-from fakes import FakePredictor
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from fakes import FakePredictor
 from napari_sam2.session.session import Session
 from napari_sam2.widgets import main_widget
 
 
-@pytest.fixture
-def fake_model(monkeypatch) -> list[FakePredictor]:
-    """Every session answers with discs; the predictors that were made are listed."""
-    made: list[FakePredictor] = []
+class PacedPredictor(FakePredictor):
+    """Discs that take their time, so that a test can act in the middle."""
 
-    def make(settings) -> FakePredictor:
-        made.append(FakePredictor(settings))
+    delay_s = 0.0
+
+    def answer(self, state, frame_idx, obj_id, **prompts):
+        time.sleep(self.delay_s)
+        return super().answer(state, frame_idx, obj_id, **prompts)
+
+    def propagate(self, state, direction="both", obj_ids=None, frames=None):
+        for result in super().propagate(state, direction, obj_ids, frames):
+            time.sleep(self.delay_s)
+            yield result
+
+
+@pytest.fixture
+def fake_model(monkeypatch) -> list[PacedPredictor]:
+    """Every session answers with discs; the predictors that were made are listed."""
+    made: list[PacedPredictor] = []
+
+    def make(settings) -> PacedPredictor:
+        made.append(PacedPredictor(settings))
         return made[-1]
 
     monkeypatch.setattr(main_widget, "Session", partial(Session, predictor_factory=make))
     return made
+
+
+@pytest.fixture
+def slow_model(fake_model, monkeypatch) -> list[PacedPredictor]:
+    """As `fake_model`, 30 ms a frame."""
+    monkeypatch.setattr(PacedPredictor, "delay_s", 0.03)
+    return fake_model
 
 
 @pytest.fixture
@@ -46,11 +69,6 @@ def messages() -> list[str]:
 @pytest.fixture
 def viewer(make_napari_viewer_proxy):
     return make_napari_viewer_proxy(show=True)
-
-
-def disc(shape: tuple[int, int], center: tuple[float, float], radius: float) -> np.ndarray:
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return np.hypot(y - center[0], x - center[1]) < radius
 
 
 class Hand:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import moving_discs
 from qtpy.QtCore import Qt
 
+from fakes import moving_discs
 from napari_sam2.widgets.main_widget import annotate
 
 STACK = moving_discs()
@@ -77,12 +77,12 @@ def test_clicks_keys_and_boxes(viewer, hand, fake_model, messages) -> None:
     hand.click(CENTER)
     annotator.wait(timeout=20)
     hand.key(Qt.Key.Key_N)
-    hand.click(CENTER + (0, 5))
+    hand.click((30, 25))
     annotator.wait(timeout=20)
     assert session.prompts(1, 0).point_labels.tolist() == [1, 0]
     assert annotator.points_layer.features["polarity"].tolist() == ["positive", "negative"]
     hand.key(Qt.Key.Key_N)
-    hand.click(CENTER - (0, 6), button=Qt.MouseButton.RightButton)
+    hand.click((30, 14), button=Qt.MouseButton.RightButton)
     annotator.wait(timeout=20)
     assert session.prompts(1, 0).point_labels.tolist() == [1, 0, 0]
 

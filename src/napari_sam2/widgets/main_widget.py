@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Points, Shapes
-from napari.utils import progress
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QEventLoop, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
@@ -25,28 +23,17 @@ from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
-from napari_sam2.widgets.prompt_panel import NO_IMAGE, ObjectRow, PromptPanel
+from napari_sam2.widgets.prompt_panel import NO_IMAGE, PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel
+from napari_sam2.widgets.run_progress import RunProgress
+from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, object_rows
 from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_sam2.session.history import Direction
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 annotate"
 _POLL_MS = 5
-
-
-@dataclass
-class _Run:
-    """How far a propagation is."""
-
-    direction: Direction
-    began_s: float = field(default_factory=time.monotonic)
-    frames: set[int] = field(default_factory=set)
-    total: int = 0
-    activity: Any = None
 
 
 class AnnotateWidget(QWidget):
@@ -68,8 +55,9 @@ class AnnotateWidget(QWidget):
         self._jobs = Jobs()
         self._sessions: dict[str, OpenSession] = {}
         self._current: OpenSession | None = None
-        self._run: _Run | None = None
+        self._run: RunProgress | None = None
         self._positive = True
+        self._news = ""
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
         self._build_panels()
@@ -169,7 +157,7 @@ class AnnotateWidget(QWidget):
         self._current.collect()
         self._current.layers.ensure()
         if self._jobs.start(partial(self._current.session.propagate, direction)):
-            self._run = _Run(direction)
+            self._run = RunProgress(direction)
             self._show_run()
 
     def pause(self) -> None:
@@ -218,10 +206,8 @@ class AnnotateWidget(QWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
-        images = self._images()
-        current = None if self._current is None else self._current.image.unique_id
-        self._prompts.show_images([(image.unique_id, image.name) for image in images], current)
-        if self._current is None and images:
+        self._show_images()
+        if self._current is None and self._images():
             self._opening.start(0)
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -375,28 +361,22 @@ class AnnotateWidget(QWidget):
     # What happened
 
     def _on_step(self, frame_idx: int) -> None:
-        run, current = self._run, self._current
-        if run is None or current is None:
-            return
-        current.mirror.tell()
-        if not run.frames:
-            run.total = _frames_to_visit(run.direction, current.session)
-            run.activity = progress(total=run.total, desc="SAM 2")
-        if frame_idx not in run.frames:
-            run.frames.add(frame_idx)
-            run.activity.update(1)
-        self._show_run()
+        if self._run is not None and self._current is not None:
+            self._current.mirror.tell()
+            self._run.step(frame_idx, self._current.session)
+            self._show_run()
 
     def _on_ended(self, error: Exception | None, cancelled: bool) -> None:
         run, self._run = self._run, None
-        if run is not None and run.activity is not None:
-            run.activity.close()
         if error is not None:
             self._on_failure(error)
         self._show_everything()
-        if run is not None and error is None:
-            done = f"{len(run.frames)} frames are done"
-            self._status.setText(f"Cancelled; {done} and kept." if cancelled else f"{done}.")
+        if run is not None:
+            run.close()
+            if error is None:
+                done = f"{run.num_frames} frames are done"
+                self._news = f"Cancelled; {done} and kept. " if cancelled else f"{done}. "
+                self._show_status()
 
     def _on_failure(self, error: Exception) -> None:
         show_error(sentence_of(error))
@@ -409,8 +389,9 @@ class AnnotateWidget(QWidget):
                 self._close_session(opened)
         self._show_everything()
         if current is not None and self._current is None:
+            self._news = f"The image {current.image.name!r} was removed. "
             self.reset_choices()
-            self._status.setText(f"The image {current.image.name!r} was removed; choose another.")
+            self._show_status()
 
     def _say(self, sentence: str) -> None:
         show_warning(sentence)
@@ -425,63 +406,40 @@ class AnnotateWidget(QWidget):
         current = self._current
         session = None if current is None else current.session
         self._prompts.show_ready(current is not None)
-        self._prompts.show_axes(*_axis_choices(current))
-        if current is not None:
-            rows = _object_rows(current.session)
-            self._prompts.show_objects(rows, current.obj_id)
-        else:
-            self._prompts.show_objects((), None)
-        images = [(image.unique_id, image.name) for image in self._images()]
-        self._prompts.show_images(images, None if current is None else current.image.unique_id)
+        self._prompts.show_axes(*axis_choices(current))
+        self._prompts.show_objects(
+            () if session is None else object_rows(session),
+            None if current is None else current.obj_id,
+        )
+        self._show_images()
         self._model.show_variant((session.variant if session else None) or self._variant)
         environment = None if session is None else session.environment
-        if environment is None:
-            self._model.show_environment(None, None)
-        else:
-            self._model.show_environment(environment.device, environment.dtype)
+        self._model.show_environment(
+            None if environment is None else environment.device,
+            None if environment is None else environment.dtype,
+        )
         self._show_run()
         self._show_status()
 
-    def _show_run(self) -> None:
-        run = self._run
-        if run is None:
-            self._propagation.show_idle(self._hindrance())
-            return
-        elapsed_s = time.monotonic() - run.began_s
-        self._propagation.show_running(
-            len(run.frames), run.total, elapsed_s, paused=self._jobs.is_paused
+    def _show_images(self) -> None:
+        chosen = None if self._current is None else self._current.image.unique_id
+        self._prompts.show_images(
+            [(image.unique_id, image.name) for image in self._images()], chosen
         )
 
-    def _hindrance(self) -> str:
-        """Say why nothing can be propagated; empty if it can."""
-        if self._current is None:
-            return NO_IMAGE
-        if self._current.geometry.num_frames == 1:
-            return "This image has one frame only, there is nothing to follow."
-        if not any(record.prompted_frames for record in self._current.session.objects):
-            return "Click an object or draw a box first."
-        return ""
+    def _show_run(self) -> None:
+        if self._run is None:
+            self._propagation.show_idle(hindrance(self._current))
+        else:
+            self._run.show(self._propagation, paused=self._jobs.is_paused)
 
     def _show_status(self, *_: object) -> None:
-        self._status.setText(self._status_text())
-
-    def _status_text(self) -> str:
-        current = self._current
-        if current is None:
-            return NO_IMAGE
-        if not self._jobs.is_settled:
-            if current.session.environment is None:
-                return "Loading the network …"
-            return "Propagating …" if self._jobs.has_long_job else "Thinking …"
-        try:
-            geo.require_plane_view(self._viewer.dims)
-        except LayerRefusedError as error:
-            return str(error)
-        if geo.frame_axis_is_shown(current.geometry, self._viewer.dims):
-            return "The axis of the frames is on display; roll the axes back, or choose another."
-        if not current.session.objects:
-            return "Click an object on the Points layer, or draw a box on the Shapes layer."
-        return ""
+        if self._current is not None and not self._jobs.is_settled:
+            self._news = ""
+            text = activity(self._current, propagating=self._jobs.has_long_job)
+        else:
+            text = self._news + advice(self._current, self._viewer.dims)
+        self._status.setText(text)
 
 
 def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro") -> AnnotateWidget:
@@ -523,32 +481,3 @@ def _run_all(clean_ups: list[Callable[[], None]], *_: object) -> None:
 def _stop_sessions(sessions: dict[str, OpenSession]) -> None:
     while sessions:
         sessions.popitem()[1].stop()
-
-
-def _axis_choices(opened: OpenSession | None) -> tuple[Sequence[tuple[int, str]], int | None]:
-    if opened is None or opened.geometry.frame_axis is None:
-        return (), None
-    labels = opened.image.axis_labels
-    names = [
-        f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
-        for axis, label in enumerate(labels)
-    ]
-    axes = [
-        (axis, f"{name} ({length} frames)")
-        for axis, (name, length) in enumerate(zip(names, opened.geometry.shape, strict=True))
-    ]
-    return axes, opened.geometry.frame_axis
-
-
-def _object_rows(session: Session) -> list[ObjectRow]:
-    return [
-        ObjectRow(record.obj_id, record.name, record.colour, len(record.mask_frames))
-        for record in session.objects
-    ]
-
-
-def _frames_to_visit(direction: Direction, session: Session) -> int:
-    prompted = [frame for record in session.objects for frame in record.prompted_frames]
-    if direction == "both" or not prompted:
-        return session.num_frames
-    return session.num_frames - min(prompted) if direction == "forward" else max(prompted) + 1

@@ -85,21 +85,15 @@ class PromptPanel(QGroupBox):
 
     def show_images(self, images: Sequence[tuple[str, str]], chosen: str | None) -> None:
         """Show the images to choose from, as pairs of `unique_id` and name."""
-        self._image.clear()
-        for unique_id, name in images:
-            self._image.addItem(name, unique_id)
+        _fill(self._image, images)
         self._image.setEnabled(bool(images))
         self._image.setCurrentIndex(self._image.findData(chosen) if chosen is not None else -1)
 
     def show_axes(self, axes: Sequence[tuple[int, str]], chosen: int | None) -> None:
         """Show the axes that may be the frame axis, as pairs of axis and name."""
-        self._axis.clear()
-        for axis, name in axes:
-            self._axis.addItem(name, axis)
+        _fill(self._axis, axes or [(-1, "single image")])
         self._axis.setEnabled(len(axes) > 1)
-        if not axes:
-            self._axis.addItem("single image")
-        self._axis.setCurrentIndex(self._axis.findData(chosen) if axes else 0)
+        self._axis.setCurrentIndex(0 if chosen is None else self._axis.findData(chosen))
 
     def show_polarity(self, positive: bool) -> None:
         """Show what the next click says."""
@@ -138,9 +132,7 @@ class PromptPanel(QGroupBox):
         self.image_chosen.emit(str(self._image.itemData(index)))
 
     def _on_axis(self, index: int) -> None:
-        axis = self._axis.itemData(index)
-        if axis is not None:
-            self.frame_axis_chosen.emit(int(axis))
+        self.frame_axis_chosen.emit(int(self._axis.itemData(index)))
 
     def _on_new_object(self) -> None:
         self.new_object_asked.emit()
@@ -157,6 +149,15 @@ def _narrow_box(tip: str) -> QComboBox:
     box.setMinimumContentsLength(8)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return box
+
+
+def _fill(box: QComboBox, choices: Sequence[tuple[object, str]]) -> None:
+    """Replace the choices of a box, unless they are the same: the person may have it open."""
+    shown = [(box.itemData(index), box.itemText(index)) for index in range(box.count())]
+    if shown != list(choices):
+        box.clear()
+        for data, name in choices:
+            box.addItem(name, data)
 
 
 def _swatch(colour: tuple[float, float, float]) -> QIcon:

@@ -1,0 +1,96 @@
+"""Opening from the menu, closing in the middle, images that come and go: nothing raises."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from qtpy.QtCore import Qt
+
+from fakes import moving_discs
+from napari_sam2.widgets.main_widget import annotate
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
+
+
+def test_opened_from_the_menu_before_there_is_an_image(viewer, fake_model, hand) -> None:
+    _, annotator = viewer.window.add_plugin_dock_widget("napari-sam2", "SAM 2 annotate")
+    annotator.wait(timeout=20)
+    assert annotator.session is None
+    assert annotator.points_layer is None
+    annotator.propagate()
+    assert annotator.new_object() is None
+    viewer.add_image(moving_discs())
+    annotator.wait(timeout=20)
+    assert annotator.session.num_frames == 8
+    assert viewer.layers.selection.active == annotator.points_layer
+    viewer.dims.set_point(0, 0)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    assert annotator.labels_layer.data[0, 12, 12] == 1
+
+
+def test_the_viewer_is_closed_in_the_middle(viewer, slow_model, qtbot, capsys) -> None:
+    annotator = annotate(viewer, viewer.add_image(moving_discs(num_frames=60)))
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    qtbot.waitUntil(lambda: annotator.labels_layer.data[3].any(), timeout=20_000)
+    assert len(workers()) == 1
+    viewer.close()
+    qtbot.waitUntil(lambda: not workers(), timeout=10_000)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_dock_is_closed_in_the_middle(viewer, slow_model, qtbot, hand) -> None:
+    layer = viewer.add_image(moving_discs(num_frames=60))
+    annotator = annotate(viewer, layer)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    qtbot.waitUntil(lambda: annotator.labels_layer.data[3].any(), timeout=20_000)
+    masks = annotator.labels_layer
+    viewer.window.remove_dock_widget(annotator)
+    qtbot.waitUntil(lambda: not workers(), timeout=10_000)
+    assert len(viewer.layers) == 4
+    assert not masks.locked
+    hand.key(Qt.Key.Key_G)  # the keys are free again
+    viewer.layers.remove(masks)
+    again = annotate(viewer, layer)
+    assert again is not annotator
+    again.points_layer.add((0, 12, 12))
+    again.wait(timeout=20)
+    assert again.labels_layer.data[0, 12, 12] == 1
+
+
+def test_images_come_and_go(viewer, slow_model, qtbot, messages) -> None:
+    first = viewer.add_image(moving_discs(num_frames=60), name="first")
+    annotator = annotate(viewer, first)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    qtbot.waitUntil(lambda: annotator.labels_layer.data[3].any(), timeout=20_000)
+    first.name = "renamed"
+    viewer.layers.remove(first)
+    annotator.wait(timeout=20)
+    assert annotator.session is None
+    second = viewer.add_image(moving_discs(), name="second")
+    annotator.wait(timeout=20)
+    assert annotator.image_layer == second
+    viewer.layers.clear()
+    annotator.wait(timeout=20)
+    assert annotator.session is None
+    assert messages == []
+
+
+def test_the_image_is_moved_under_its_markers(viewer, fake_model) -> None:
+    layer = viewer.add_image(moving_discs())
+    annotator = annotate(viewer, layer)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    layer.scale, layer.translate, layer.rotate = (1, 0.5, 0.5), (0, 7, 9), (0, 0, 45)
+    layer.units = ("s", "um", "um")
+    for mine in (annotator.points_layer, annotator.shapes_layer, annotator.labels_layer):
+        np.testing.assert_allclose(mine.data_to_world((1, 2, 3)), layer.data_to_world((1, 2, 3)))
+        assert mine.units == layer.units
+    annotator.wait(timeout=20)
+    assert len(annotator.session.prompts(1, 0).points) == 1
