@@ -1,0 +1,101 @@
+"""Which numbers a training run has: frozen dataclasses, and the default recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sam2_backbone.training.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes
+    ----------
+    share
+        Part of the run's minutes; the shares of a run add up to 1.
+    input_size
+        Side of the crops; the network has no weight that depends on it.
+    stills
+        Still crops in a batch.
+    objects
+        Prompts for each still crop.
+    corrections
+        Correction clicks after the first prompt; each turn corrects half of the objects.
+    zoom
+        Side of a crop in units of its central object's size, smallest and largest.
+    clips
+        (clips, frames, objects) triples; each step draws one of them. Empty: stills only.
+    freeze_norm
+        Keep the trunk's batch statistics.
+    prompts
+        Whether masks are predicted at all; False trains the dense task alone.
+    """
+
+    share: float
+    input_size: int = 256
+    stills: int = 6
+    objects: int = 16
+    corrections: int = 1
+    zoom: tuple[float, float] = (1.3, 7.0)
+    clips: tuple[tuple[int, int, int], ...] = ()
+    freeze_norm: bool = False
+    prompts: bool = True
+
+
+_SMALL, _MIDDLE = (1.2, 4.0), (1.3, 5.5)  # zoom for crops of 128 and 192 pixels
+DEFAULT_STAGES = (
+    # the trunk first, then clicks and boxes, then memory; small crops are cheap and look alike
+    Stage(share=0.12, input_size=128, stills=16, objects=0, zoom=_SMALL, prompts=False),
+    Stage(share=0.2, input_size=128, stills=16, objects=4, zoom=_SMALL),
+    Stage(
+        share=0.25,
+        input_size=128,
+        stills=12,
+        objects=4,
+        zoom=_SMALL,
+        clips=((1, 5, 5), (2, 3, 4), (1, 7, 4)),
+    ),
+    Stage(
+        share=0.25,
+        input_size=192,
+        stills=6,
+        objects=5,
+        zoom=_MIDDLE,
+        clips=((1, 4, 6), (1, 3, 6), (1, 6, 5)),
+    ),
+    Stage(share=0.18, stills=4, objects=6, clips=((1, 4, 6), (1, 5, 5)), freeze_norm=True),
+)
+
+
+@dataclass(frozen=True)
+class TrainingArgs:
+    """Everything that decides a run, apart from the data."""
+
+    minutes: float = 60.0
+    seed: int = 0
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    learning_rate: float = 8e-4
+    final_rate: float = 0.02
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+    clip_gradient: float = 1.0
+    ema_decay: float = 0.998
+    box_share: float = 0.3
+    mask_share: float = 0.05
+    min_area: int = 120
+    threads: int = 2
+    loader_workers: int = 1
+    checkpoint_minutes: float = 3.0
+    log_steps: int = 20
+    losses: LossWeights = field(default_factory=LossWeights)
+
+    def stage_at(self, progress: float) -> tuple[int, Stage]:
+        """Return the index and the stage at `progress` 0…1 of the run."""
+        passed = 0.0
+        for index, stage in enumerate(self.stages):
+            passed += stage.share
+            if progress < passed:
+                return index, stage
+        return len(self.stages) - 1, self.stages[-1]

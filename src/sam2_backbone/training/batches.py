@@ -1,0 +1,140 @@
+"""Batches for each step of a stage, drawn in worker processes from the step's own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sam2_backbone.training.args import Stage, TrainingArgs
+from sam2_backbone.training.data import CropDrawer, LabelledSequence
+from sam2_backbone.training.prompt_sampler import ObjectPrompts, choose_objects, stack_prompts
+from sam2_backbone.training.step import BOX, CLICK, MASK, ClipBatch, StillBatch
+from sam2_backbone.training.synthetic import ClipMaker
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What one step is computed on."""
+
+    step: int
+    stills: StillBatch | None
+    clips: ClipBatch | None
+
+
+class StepBatches(Dataset[StepBatch]):
+    """The batch of each step; a pure function of the seed, the stage and the step."""
+
+    def __init__(
+        self,
+        sequences: Sequence[LabelledSequence],
+        stage: Stage,
+        stage_index: int,
+        args: TrainingArgs,
+    ) -> None:
+        self.stage = stage
+        self.stage_index = stage_index
+        self.args = args
+        self.drawer = CropDrawer(sequences, size=stage.input_size, zoom=stage.zoom)
+        self.clips = ClipMaker(self.drawer)
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, step: int) -> StepBatch:
+        torch.set_num_threads(1)  # the cores belong to the network
+        seed = (self.args.seed, self.stage_index, step)
+        rng = np.random.default_rng(seed)
+        stills = self._stills(rng) if self.stage.stills else None
+        clips = None
+        if self.stage.clips:
+            shape = self.stage.clips[rng.integers(len(self.stage.clips))]
+            clips = self._clips(rng, *shape)
+        return StepBatch(step, stills, clips)
+
+    def _stills(self, rng: np.random.Generator) -> StillBatch:
+        stage, args = self.stage, self.args
+        drawn = [self.drawer.draw(rng) for _ in range(stage.stills)]
+        min_area = args.min_area
+        prompts = [
+            choose_objects(
+                rng, labels.numpy(), count=stage.objects, min_area=min_area, always=obj_id
+            )
+            for _, labels, _, obj_id in drawn
+        ]
+        rows, obj_ids, clicks, boxes = stack_prompts(prompts)
+        shares = (1 - args.box_share - args.mask_share, args.box_share, args.mask_share)
+        kinds = rng.choice((CLICK, BOX, MASK), size=len(rows), p=shares)
+        return StillBatch(
+            images=torch.stack([to_bytes(image) for image, _, _, _ in drawn]),
+            labels=torch.stack([labels for _, labels, _, _ in drawn]),
+            complete=torch.tensor([complete for _, _, complete, _ in drawn]),
+            rows=rows,
+            obj_ids=obj_ids,
+            clicks=clicks,
+            boxes=boxes,
+            kinds=torch.from_numpy(kinds),
+        )
+
+    def _clips(
+        self, rng: np.random.Generator, count: int, num_frames: int, objects: int
+    ) -> ClipBatch:
+        prompts: list[ObjectPrompts] = []
+        images: list[Tensor] = []
+        labels: list[Tensor] = []
+        complete: list[bool] = []
+        while len(images) < count:
+            clip = self.clips.draw(rng, num_frames)
+            chosen = choose_objects(
+                rng,
+                clip.labels[0].numpy(),
+                count=objects,
+                min_area=self.args.min_area,
+                always=clip.obj_id,
+            )
+            if len(chosen.obj_ids):
+                prompts.append(chosen)
+                images.append(to_bytes(clip.images))
+                labels.append(clip.labels)
+                complete.append(clip.complete)
+        rows, obj_ids, clicks, boxes = stack_prompts(prompts)
+        correct_at = int(rng.integers(1, num_frames)) if rng.random() < 0.3 else None
+        return ClipBatch(
+            images=torch.stack(images),
+            labels=torch.stack(labels),
+            complete=torch.tensor(complete),
+            rows=rows,
+            obj_ids=obj_ids,
+            clicks=clicks,
+            boxes=boxes,
+            kind=int(rng.choice((CLICK, BOX, MASK), p=(0.35, 0.2, 0.45))),
+            correct_at=correct_at,
+        )
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Return uint8 from 0…1."""
+    return (image * 255).round().to(torch.uint8)
+
+
+def iterate(
+    sequences: Sequence[LabelledSequence],
+    stage: Stage,
+    stage_index: int,
+    args: TrainingArgs,
+    first_step: int,
+) -> Iterator[StepBatch]:
+    """Yield the batches of a stage from `first_step` on, without end."""
+    batches = StepBatches(sequences, stage, stage_index, args)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first_step, len(batches)),
+        num_workers=args.loader_workers,
+        prefetch_factor=4 if args.loader_workers else None,
+    )
+    yield from loader

@@ -1,0 +1,361 @@
+"""Training data: labelled images and sequences read from folders, and augmented crops of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+SPLITS = ("train", "dev")
+
+
+@dataclass(frozen=True)
+class LabelledSequence:
+    """A still (one frame) or a video with a label image per frame.
+
+    Attributes
+    ----------
+    frames : uint8, (T, H, W, 1 or 3).
+    labels : uint16, (T, H, W); 0 is background, an integer is the same object over frames.
+    kind : modality; kinds are balanced against each other when crops are drawn.
+    complete : whether every object of the kind is labelled, so that 0 really is background.
+    """
+
+    name: str
+    kind: str
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint16]
+    complete: bool = True
+    boxes: tuple[NDArray[np.int64], ...] = field(default=(), repr=False)
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.frames.shape[0])
+
+
+def object_boxes(labels: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Return one row (id, y0, x0, y1, x1) for each object of a label image, (n, 5)."""
+    rows = [
+        (index + 1, place[0].start, place[1].start, place[0].stop, place[1].stop)
+        for index, place in enumerate(ndimage.find_objects(labels.astype(np.int32)))
+        if place is not None
+    ]
+    return np.asarray(rows, dtype=np.int64).reshape(-1, 5)
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    image = np.asarray(iio.imread(path))
+    if image.dtype != np.uint8:
+        low, high = np.percentile(image, (0.1, 99.9))
+        image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
+        image = image.astype(np.uint8)
+    if image.ndim == 2:
+        return image[..., None]
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    if image.shape[-1] == 3 and np.array_equal(image[..., 0], image[..., 2]):
+        image = image[..., :1]  # grey stored as colour
+    return np.ascontiguousarray(image)
+
+
+def _read_labels(path: Path) -> NDArray[np.uint16]:
+    labels = np.asarray(iio.imread(path))
+    if labels.ndim != 2:
+        raise ValueError(f"{path} is not a label image: expected two axes, found {labels.shape}")
+    return labels.astype(np.uint16)
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+    images = {p.stem: p for p in (folder / "images").iterdir() if p.suffix in IMAGE_SUFFIXES}
+    masks = {p.stem: p for p in (folder / "masks").iterdir() if p.suffix in IMAGE_SUFFIXES}
+    return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+
+
+def read_folder(folder: Path) -> list[LabelledSequence]:
+    """Read one folder that holds `images/` and `masks/` with equal file stems.
+
+    Stems that are plain numbers are the frames of one video; any others are stills. An
+    `index.csv` with the columns `id, modality` names the kind of each still.
+    """
+    pairs = _pairs(folder)
+    kind = next((p for p in reversed(folder.parts[:-1]) if p not in SPLITS), folder.name)
+    if folder.name not in SPLITS and folder.parent.name not in SPLITS:
+        kind = folder.name
+    if pairs and all(image.stem.isdigit() for image, _ in pairs):
+        frames = np.stack([_read_image(image) for image, _ in pairs])
+        labels = np.stack([_read_labels(mask) for _, mask in pairs])
+        boxes = tuple(object_boxes(frame) for frame in labels)
+        return [LabelledSequence(folder.name, kind, frames, labels, False, boxes)]
+    modality: dict[str, str] = {}
+    if (folder / "index.csv").exists():
+        with (folder / "index.csv").open(newline="") as table:
+            modality = {row["id"]: row["modality"] for row in csv.DictReader(table)}
+    stills = []
+    for image_path, mask_path in pairs:
+        labels = _read_labels(mask_path)[None]
+        boxes = (object_boxes(labels[0]),)
+        if len(boxes[0]):
+            frames = _read_image(image_path)[None]
+            name = image_path.stem
+            stills.append(
+                LabelledSequence(name, modality.get(name, kind), frames, labels, True, boxes)
+            )
+    return stills
+
+
+def read_tree(root: str | Path, split: str = "train") -> list[LabelledSequence]:
+    """Read every folder below `root` that holds `images/` and `masks/`.
+
+    Where folders are named `train` or `dev`, only those of `split` are read; a tree without such
+    names is read whole.
+    """
+    root = Path(root).resolve()
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder: give the folder that holds images and masks")
+    folders = sorted(p.parent for p in root.rglob("masks") if (p.parent / "images").is_dir())
+    named = [f for f in folders if any(name in f.parts for name in SPLITS)]
+    if named:
+        folders = [f for f in named if split in f.parts]
+    sequences = [sequence for folder in folders for sequence in read_folder(folder)]
+    if not sequences:
+        raise ValueError(f"no images/ and masks/ with equal names below {root} (split {split!r})")
+    return sequences
+
+
+@dataclass(frozen=True)
+class CropSource:
+    """What a crop is cut from: one frame and its labels, and the coordinates to read.
+
+    Attributes
+    ----------
+    image : float32 0…1, (C, H, W).
+    labels : float32 holding integers, (H, W).
+    coords : (S, S, 2), x and y in pixels of `image` for each pixel of the crop.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    coords: torch.Tensor
+    fill: float
+    complete: bool
+    obj_id: int
+
+
+def read_pixels(
+    image: torch.Tensor, coords: torch.Tensor, *, mode: str, fill: float = 0.0
+) -> torch.Tensor:
+    """Sample `image` (C, H, W) at pixel coordinates (S, S, 2); outside is `fill`."""
+    height, width = image.shape[-2:]
+    size = torch.tensor([width, height], dtype=torch.float32)
+    grid = (coords + 0.5) / size * 2 - 1
+    shifted = image if fill == 0.0 else image - fill
+    out = F.grid_sample(
+        shifted[None], grid[None], mode=mode, padding_mode="zeros", align_corners=False
+    )[0]
+    return out if fill == 0.0 else out + fill
+
+
+def smooth_field(
+    rng: np.random.Generator, size: int, *, nodes: int, strength: float
+) -> torch.Tensor:
+    """Return a smooth random displacement (size, size, 2) in pixels with the given deviation."""
+    noise = torch.from_numpy(rng.standard_normal((1, 2, nodes, nodes)).astype(np.float32))
+    field_ = F.interpolate(noise, (size, size), mode="bicubic", align_corners=True)[0]
+    return field_.permute(1, 2, 0) * strength
+
+
+def output_grid(size: int) -> torch.Tensor:
+    """Return x and y of each pixel of a crop, relative to its centre, in −0.5…0.5 (S, S, 2)."""
+    line = (torch.arange(size, dtype=torch.float32) + 0.5) / size - 0.5
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack((x, y), dim=-1)
+
+
+class CropDrawer:
+    """Draws crops around random objects, kinds balanced by the root of their object count."""
+
+    def __init__(
+        self,
+        sequences: Sequence[LabelledSequence],
+        *,
+        size: int,
+        zoom: tuple[float, float] = (1.3, 7.0),
+    ) -> None:
+        self.sequences = list(sequences)
+        self.size = size
+        self.zoom = zoom
+        kinds = sorted({s.kind for s in self.sequences})
+        self._by_kind = [[i for i, s in enumerate(self.sequences) if s.kind == k] for k in kinds]
+        counts = [sum(len(self.sequences[i].boxes[0]) for i in rows) for rows in self._by_kind]
+        weights = np.sqrt(np.asarray(counts, dtype=np.float64) + 1)
+        self._weights = weights / weights.sum()
+        self.grid = output_grid(size)
+
+    def choose(self, rng: np.random.Generator) -> tuple[LabelledSequence, int]:
+        """Choose a sequence and a frame that shows at least one object."""
+        while True:
+            rows = self._by_kind[rng.choice(len(self._by_kind), p=self._weights)]
+            sequence = self.sequences[rows[rng.integers(len(rows))]]
+            frame_idx = int(rng.integers(sequence.num_frames))
+            if len(sequence.boxes[frame_idx]):
+                return sequence, frame_idx
+
+    def place(
+        self, rng: np.random.Generator, sequence: LabelledSequence, frame_idx: int
+    ) -> tuple[torch.Tensor, int]:
+        """Choose an object and return the coordinates (S, S, 2) of a crop around it, and its id."""
+        boxes = sequence.boxes[frame_idx]
+        obj_id, y0, x0, y1, x1 = boxes[rng.integers(len(boxes))]
+        extent = max(y1 - y0, x1 - x0, 8)
+        side = extent * np.exp(rng.uniform(*np.log(self.zoom)))
+        height, width = sequence.labels.shape[1:]
+        side = float(np.clip(side, 20.0, 1.15 * max(height, width)))
+        shift = rng.uniform(-0.3, 0.3, 2) * max(side - extent, 0.3 * extent)
+        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + shift
+        turned = rng.random() < 0.4
+        if not turned:  # keep an upright crop inside the frame where it fits
+            for axis, extent_axis in enumerate((width, height)):
+                if side <= extent_axis:
+                    centre[axis] = np.clip(centre[axis], side / 2, extent_axis - side / 2)
+                else:
+                    centre[axis] = extent_axis / 2
+        angle = rng.uniform(-np.pi, np.pi) if turned else rng.integers(4) * np.pi / 2
+        stretch = np.exp(rng.normal(0, 0.08, 2)) if rng.random() < 0.5 else np.ones(2)
+        flip = np.array([rng.choice((-1.0, 1.0)), 1.0])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = torch.from_numpy((turn * (stretch * flip * side)).astype(np.float32))
+        coords = self.grid @ matrix.T + torch.from_numpy((centre - 0.5).astype(np.float32))
+        if rng.random() < 0.3:
+            nodes = int(rng.integers(3, 7))
+            strength = float(rng.uniform(0.1, 0.5)) * side / nodes / 4
+            coords = coords + smooth_field(rng, self.size, nodes=nodes, strength=strength)
+        return coords, int(obj_id)
+
+    def source(
+        self,
+        rng: np.random.Generator,
+        sequence: LabelledSequence,
+        frame_idx: int,
+        coords: torch.Tensor,
+        obj_id: int,
+        *,
+        margin: float = 2.0,
+    ) -> CropSource:
+        """Cut the part of a frame that `coords` need, shrunk by averaging where it is too fine."""
+        height, width = sequence.labels.shape[1:]
+        low = (coords.amin((0, 1)) - margin).floor().clamp(min=0).int().tolist()
+        high = (coords.amax((0, 1)) + margin).ceil().int().tolist()
+        x0, y0 = min(low[0], width - 1), min(low[1], height - 1)
+        x1, y1 = max(min(high[0], width), x0 + 1), max(min(high[1], height), y0 + 1)
+        part = np.ascontiguousarray(sequence.frames[frame_idx, y0:y1, x0:x1])
+        image = torch.from_numpy(part).permute(2, 0, 1).float() / 255
+        ids = sequence.labels[frame_idx, y0:y1, x0:x1].astype(np.float32)
+        labels = torch.from_numpy(ids)
+        coords = coords - torch.tensor([x0, y0], dtype=torch.float32)
+        spacing = float((coords[1:] - coords[:-1]).norm(dim=-1).mean())
+        factor = min(int(spacing + 0.3), image.shape[-1], image.shape[-2])
+        if factor >= 2:
+            image = F.avg_pool2d(image[None], factor, ceil_mode=True)[0]
+            labels = F.interpolate(labels[None, None], image.shape[-2:], mode="nearest-exact")[0, 0]
+            coords = (coords + 0.5) / factor - 0.5
+        fill = float(image.median()) if rng.random() < 0.5 else 0.0
+        return CropSource(image, labels, coords, fill, sequence.complete, obj_id)
+
+    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, bool, int]:
+        """Return an augmented crop: image (3, S, S) 0…1, labels (S, S) int64, complete, id."""
+        sequence, frame_idx = self.choose(rng)
+        coords, obj_id = self.place(rng, sequence, frame_idx)
+        source = self.source(rng, sequence, frame_idx, coords, obj_id)
+        image = read_pixels(source.image, source.coords, mode="bilinear", fill=source.fill)
+        labels = read_pixels(source.labels[None], source.coords, mode="nearest")[0].long()
+        look = draw_look(rng)
+        return apply_look(image, look, rng), labels, source.complete, obj_id
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a crop is made to look; one look for all frames of a clip."""
+
+    stretch: float
+    gamma: float
+    gain: float
+    offset: float
+    invert: bool
+    colour: NDArray[np.float32] | None
+    to_grey: bool
+    noise: float
+    shot: float
+    blur: float
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """Draw a look: contrast, inversion, false colour, noise and blur."""
+    colour = None
+    if rng.random() < 0.15:
+        colour = rng.uniform(0, 1, (2, 3)).astype(np.float32)
+        colour[0] *= 0.4 * rng.random()
+    return Look(
+        stretch=float(rng.choice((0.0, 1.0, rng.random()))),
+        gamma=float(np.exp(rng.normal(0, 0.3))),
+        gain=float(np.exp(rng.normal(0, 0.2))),
+        offset=float(rng.normal(0, 0.05)),
+        invert=bool(rng.random() < 0.15),
+        colour=colour,
+        to_grey=bool(rng.random() < 0.3),
+        noise=float(rng.uniform(0, 0.06)) if rng.random() < 0.35 else 0.0,
+        shot=float(np.exp(rng.uniform(np.log(20), np.log(400)))) if rng.random() < 0.2 else 0.0,
+        blur=float(rng.uniform(0.4, 1.8)) if rng.random() < 0.2 else 0.0,
+    )
+
+
+def blur_image(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur (C, H, W) with a Gaussian of `sigma` pixels."""
+    radius = max(int(2.5 * sigma + 0.5), 1)
+    line = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (line / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    channels = image.shape[0]
+    across = kernel[..., None, :].expand(channels, 1, 1, -1)
+    down = kernel[..., None].expand(channels, 1, -1, 1)
+    padded = F.pad(image[None], (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, across, groups=channels), down, groups=channels)[0]
+
+
+def apply_look(image: torch.Tensor, look: Look, rng: np.random.Generator) -> torch.Tensor:
+    """Return (3, S, S) 0…1 from (1 or 3, S, S) 0…1; `rng` draws the noise of this frame."""
+    if look.stretch > 0:
+        sample = image[:, ::4, ::4].flatten()
+        low, high = torch.quantile(sample, torch.tensor([0.005, 0.998])).tolist()
+        low, high = low * look.stretch, 1 - (1 - high) * look.stretch
+        image = (image - low) / max(high - low, 0.02)
+    if look.to_grey and image.shape[0] == 3:
+        image = image.mean(0, keepdim=True)
+    image = (image * look.gain + look.offset).clamp(0, 1) ** look.gamma
+    if look.blur > 0:
+        image = blur_image(image, look.blur)
+    if look.shot > 0:
+        deviation = (image / look.shot).clamp(min=0).sqrt()
+        image = image + deviation * _normal(rng, image.shape)
+    if look.noise > 0:
+        image = image + look.noise * _normal(rng, image.shape)
+    if look.invert:
+        image = 1 - image
+    if image.shape[0] == 1:
+        if look.colour is not None:
+            dark, bright = torch.from_numpy(look.colour)[:, :, None, None]
+            image = dark + (bright - dark) * image
+        else:
+            image = image.expand(3, -1, -1)
+    return image.clamp(0, 1)
+
+
+def _normal(rng: np.random.Generator, shape: torch.Size) -> torch.Tensor:
+    return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))

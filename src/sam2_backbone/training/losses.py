@@ -1,0 +1,79 @@
+"""The losses of SAM 2: focal and dice on masks, L1 on predicted IoU, presence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms (arXiv 2408.00714, appendix D); `dense` is our auxiliary task."""
+
+    focal: float = 20.0
+    dice: float = 1.0
+    iou: float = 1.0
+    presence: float = 1.0
+    dense: float = 1.0
+
+
+def focal_loss(
+    logits: Tensor, target: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
+) -> Tensor:
+    """Mean focal loss over pixels of (N, M, h, w) against soft targets 0…1; returns (N, M)."""
+    probability = torch.sigmoid(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    miss = probability + target - 2 * probability * target  # 1 - p of the true class
+    weight = alpha * target + (1 - alpha) * (1 - target)
+    return (weight * miss**gamma * entropy).flatten(2).mean(2)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft dice loss of (N, M, h, w); returns (N, M)."""
+    probability = torch.sigmoid(logits).flatten(2)
+    truth = target.flatten(2)
+    overlap = 2 * (probability * truth).sum(2) + 1
+    return 1 - overlap / (probability.sum(2) + truth.sum(2) + 1)
+
+
+def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of `logits > 0` with `target > 0.5`, (N, M); 1 where both are empty."""
+    predicted, truth = (logits > 0).flatten(2), (target > 0.5).flatten(2)
+    overlap = (predicted & truth).sum(2).float()
+    union = (predicted | truth).sum(2).float()
+    return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+def prediction_loss(
+    logits: Tensor,
+    iou_predictions: Tensor,
+    object_score_logits: Tensor,
+    target: Tensor,
+    weights: LossWeights,
+) -> Tensor:
+    """Loss of one prediction, the mean over objects.
+
+    Parameters
+    ----------
+    logits, iou_predictions
+        (N, M, h, w) and (N, M): of several masks only the best is supervised, the IoU of all.
+    object_score_logits
+        (N, 1), supervised by whether the target has any pixel.
+    target
+        (N, 1, h, w) coverage 0…1; an absent object has no mask loss.
+    """
+    logits, iou_predictions = logits.float(), iou_predictions.float()
+    present = (target.flatten(1).amax(1) > 0).float()
+    truth = target.expand_as(logits)
+    masks = weights.focal * focal_loss(logits, truth) + weights.dice * dice_loss(logits, truth)
+    best = masks.min(1).values
+    with torch.no_grad():
+        achieved = mask_iou(logits, truth)
+    quality = (iou_predictions - achieved).abs().mean(1)
+    presence = F.binary_cross_entropy_with_logits(object_score_logits[:, 0].float(), present)
+    seen = present.sum().clamp(min=1)
+    supervised = ((best + weights.iou * quality) * present).sum() / seen
+    return supervised + weights.presence * presence

@@ -1,0 +1,357 @@
+"""One training step: stills and clips through the network, prompts and corrections, the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sam2_backbone.config import MemoryConfig
+from sam2_backbone.memory.selection import Recall, select_memories
+from sam2_backbone.modeling.sam2 import (
+    SAM2,
+    ImageFeatures,
+    MaskPrediction,
+    Prompts,
+    RecalledMemory,
+)
+from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
+from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
+from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of
+
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MASK_STRIDE = 4
+CLICK, BOX, MASK = 0, 1, 2
+ABSENT_LOGIT = -1024.0
+
+
+@dataclass(frozen=True)
+class StillBatch:
+    """Stills with prompted objects.
+
+    Attributes
+    ----------
+    images, labels
+        (B, 3, S, S) uint8 and (B, S, S) int64.
+    complete
+        (B,) bool: all objects are labelled.
+    rows, obj_ids
+        (N,) the crop and the label of each prompted object.
+    clicks, boxes
+        (N, 2) x, y and (N, 4) edges in model pixels.
+    kinds
+        (N,) CLICK, BOX or MASK.
+    """
+
+    images: Tensor
+    labels: Tensor
+    complete: Tensor
+    rows: Tensor
+    obj_ids: Tensor
+    clicks: Tensor
+    boxes: Tensor
+    kinds: Tensor
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips whose objects are all prompted on the first frame, in the same way.
+
+    Attributes
+    ----------
+    images, labels
+        (B, T, 3, S, S) uint8 and (B, T, S, S) int64.
+    complete
+        (B,) bool.
+    rows, obj_ids, clicks, boxes
+        As in `StillBatch`; prompts are for frame 0.
+    kind
+        CLICK, BOX or MASK.
+    correct_at
+        Frame on which every object gets a correction click, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    complete: Tensor
+    rows: Tensor
+    obj_ids: Tensor
+    clicks: Tensor
+    boxes: Tensor
+    kind: int
+    correct_at: int | None
+
+
+@dataclass
+class StepResult:
+    """The loss of a step, and numbers to log as (sum, count)."""
+
+    loss: Tensor
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return network input from (B, 3, S, S) uint8."""
+    mean = torch.tensor(IMAGE_MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
+    pixels = (images.float() / 255 - mean) / std
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def first_prompts(clicks: Tensor, boxes: Tensor, target: Tensor, kind: int) -> Prompts:
+    """Return the first prompts of N objects, all of one kind."""
+    count = clicks.shape[0]
+    if kind == CLICK:
+        labels = torch.ones((count, 1), dtype=torch.int32)
+        return Prompts(point_coords=clicks[:, None], point_labels=labels)
+    if kind == BOX:
+        labels = torch.tensor([[2, 3]], dtype=torch.int32).repeat(count, 1)
+        return Prompts(point_coords=boxes.view(count, 2, 2), point_labels=labels)
+    return Prompts(mask_input=target * 20 - 10)
+
+
+def add_click(prompts: Prompts, coords: Tensor, labels: Tensor, logits: Tensor) -> Prompts:
+    """Return `prompts` with one more click for each object and the logits of the last answer."""
+    if prompts.point_coords is None or prompts.point_labels is None:
+        return Prompts(coords, labels.int(), logits)
+    return Prompts(
+        torch.cat((prompts.point_coords, coords), 1),
+        torch.cat((prompts.point_labels, labels.int()), 1),
+        logits,
+    )
+
+
+def keep_rows(prompts: Prompts, rows: Tensor) -> Prompts:
+    """Return the prompts of some of the objects."""
+    coords, labels, masks = prompts.point_coords, prompts.point_labels, prompts.mask_input
+    return Prompts(
+        None if coords is None else coords[rows],
+        None if labels is None else labels[rows],
+        None if masks is None else masks[rows],
+    )
+
+
+class StepLoss:
+    """Computes the loss of batches with one network and its dense head."""
+
+    def __init__(
+        self,
+        model: SAM2,
+        dense_head: DenseHead,
+        *,
+        weights: LossWeights,
+        autocast: torch.dtype | None,
+    ) -> None:
+        self.model = model
+        self.dense_head = dense_head
+        self.weights = weights
+        self.autocast = autocast
+
+    def __call__(
+        self,
+        stills: StillBatch | None,
+        clips: ClipBatch | None,
+        *,
+        corrections: int,
+        prompts: bool,
+        generator: torch.Generator,
+    ) -> StepResult:
+        """Return the loss of stills and clips, encoded together."""
+        images, labels, complete = _join(stills, clips)
+        enabled = self.autocast is not None
+        autocast = torch.autocast("cpu", self.autocast or torch.bfloat16, enabled=enabled)
+        # on CPUs the fused attention's backward pass is several times slower than the plain one
+        with autocast, sdpa_kernel(SDPBackend.MATH):
+            stride4, stride8, stride16 = self.model.image_encoder(normalise(images))
+            dense = self.dense_head(stride4)
+            skips = self.model.mask_decoder.project_skips(stride4, stride8)
+            features = ImageFeatures(stride16, skips)
+            loss = self.weights.dense * dense_loss(dense, dense_targets(labels), complete)
+            result = StepResult(loss, {"dense": (float(loss.detach()), 1)})
+            if not prompts:
+                return result
+            num_stills = 0 if stills is None else stills.images.shape[0]
+            if stills is not None:
+                self._stills(features, stills, corrections, generator, result)
+            if clips is not None:
+                self._clips(features, num_stills, clips, generator, result)
+        return result
+
+    def _stills(
+        self,
+        features: ImageFeatures,
+        batch: StillBatch,
+        corrections: int,
+        generator: torch.Generator,
+        result: StepResult,
+    ) -> None:
+        total = max(len(batch.rows), 1)
+        for kind in (CLICK, BOX, MASK):
+            chosen = torch.nonzero(batch.kinds == kind)[:, 0]
+            if len(chosen) == 0:
+                continue
+            share = len(chosen) / total / (corrections + 1)
+            rows, ids = batch.rows[chosen], batch.obj_ids[chosen]
+            target = masks_of(batch.labels, rows, ids, MASK_STRIDE)
+            marked = self.model.without_memory(features.select(rows))
+            prompts = first_prompts(batch.clicks[chosen], batch.boxes[chosen], target, kind)
+            for turn in range(corrections + 1):
+                several = kind == CLICK and turn == 0
+                answer = self.model.predict_masks(marked, prompts, multimask_output=several)
+                result.loss = result.loss + share * self._loss(answer, target)
+                best = answer.best.low_res_masks.detach()
+                name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
+                _add(result, name, float(mask_iou(best, target).sum()), len(target))
+                if turn < corrections:
+                    kept = torch.randperm(len(target), generator=generator)[: len(target) // 2 + 1]
+                    target, best, marked = target[kept], best[kept], marked.select(kept)
+                    coords, signs = correction_clicks(
+                        best, target, stride=MASK_STRIDE, generator=generator
+                    )
+                    prompts = add_click(keep_rows(prompts, kept), coords, signs, best)
+
+    def _loss(self, answer: MaskPrediction, target: Tensor) -> Tensor:
+        return prediction_loss(
+            answer.low_res_masks,
+            answer.iou_predictions,
+            answer.object_score_logits,
+            target,
+            self.weights,
+        )
+
+    def _clips(
+        self,
+        features: ImageFeatures,
+        offset: int,
+        batch: ClipBatch,
+        generator: torch.Generator,
+        result: StepResult,
+    ) -> None:
+        num_frames = batch.images.shape[1]
+        memory = ClipMemory(self.model, num_frames)
+        for frame_idx in range(num_frames):
+            rows = offset + batch.rows * num_frames + frame_idx
+            plain = features.select(rows)
+            target = masks_of(batch.labels[:, frame_idx], batch.rows, batch.obj_ids, MASK_STRIDE)
+            prompted = frame_idx == 0
+            if frame_idx == 0 and batch.kind == MASK:
+                full = batch.labels[:, 0][batch.rows] == batch.obj_ids[:, None, None]
+                answer = self.model.adopt_mask(plain, full[:, None].float())
+            elif frame_idx == 0:
+                marked = self.model.without_memory(plain)
+                prompts = first_prompts(batch.clicks, batch.boxes, target, batch.kind)
+                several = batch.kind == CLICK
+                answer = self.model.predict_masks(marked, prompts, multimask_output=several)
+                result.loss = result.loss + 0.5 * self._loss(answer, target)
+            else:
+                conditioned = memory.condition(plain, frame_idx)
+                answer = self.model.predict_masks(conditioned, Prompts(), multimask_output=True)
+                self._track_loss(answer, target, num_frames, result)
+                if frame_idx == batch.correct_at:
+                    prompted = True
+                    best = answer.best.low_res_masks.detach()
+                    coords, signs = correction_clicks(
+                        best, target, stride=MASK_STRIDE, generator=generator
+                    )
+                    prompts = add_click(Prompts(), coords, signs, best)
+                    answer = self.model.predict_masks(conditioned, prompts, multimask_output=True)
+                    result.loss = result.loss + self._loss(answer, target) / (num_frames - 1)
+            memory.store(plain, answer.best, target, frame_idx, prompted=prompted)
+
+    def _track_loss(
+        self, answer: MaskPrediction, target: Tensor, num_frames: int, result: StepResult
+    ) -> None:
+        result.loss = result.loss + self._loss(answer, target) / (num_frames - 1)
+        present = target.flatten(1).amax(1) > 0
+        achieved = mask_iou(answer.best.low_res_masks.detach(), target)[:, 0]
+        _add(result, "track", float(achieved[present].sum()), int(present.sum()))
+        said = answer.object_score_logits[:, 0].detach() > 0
+        _add(result, "present_right", float((said & present).sum()), int(present.sum()))
+        _add(result, "absent_right", float((~said & ~present).sum()), int((~present).sum()))
+
+
+class ClipMemory:
+    """The memories of one step's clips; all objects share their structure."""
+
+    def __init__(self, model: SAM2, num_frames: int) -> None:
+        self.model = model
+        self.num_frames = num_frames
+        self.config: MemoryConfig = model.config.memory
+        self.features: dict[int, Tensor] = {}
+        self.pointers: dict[int, Tensor] = {}
+        self.prompted: set[int] = set()
+
+    def recall(self, frame_idx: int) -> Recall:
+        """Choose what `frame_idx` recalls."""
+        return select_memories(
+            frame_idx,
+            prompted=self.prompted,
+            tracked=self.features.keys() - self.prompted,
+            num_frames=self.num_frames,
+            reverse=False,
+            config=self.config,
+        )
+
+    def condition(self, features: ImageFeatures, frame_idx: int) -> ImageFeatures:
+        """Condition plain features on what the objects remember."""
+        recall = self.recall(frame_idx)
+        memory = RecalledMemory(
+            features=torch.stack([self.features[t] for t, _ in recall.spatial], 1),
+            temporal_rows=tuple(row for _, row in recall.spatial),
+            pointers=torch.stack([self.pointers[t] for t, _ in recall.pointers], 1),
+            pointer_distances=tuple(float(distance) for _, distance in recall.pointers),
+            pointer_span=recall.pointer_span,
+        )
+        return self.model.attend_memory(features, memory)
+
+    def store(
+        self,
+        features: ImageFeatures,
+        answer: MaskPrediction,
+        target: Tensor,
+        frame_idx: int,
+        *,
+        prompted: bool,
+    ) -> None:
+        """Remember a frame; where the object is truly absent, remember that it is."""
+        present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
+        logits = torch.where(present[..., None, None], answer.low_res_masks, ABSENT_LOGIT)
+        score = present.float() * 20 - 10
+        pointer = torch.where(
+            present, answer.obj_ptr, self.model.no_object_pointer.to(answer.obj_ptr.dtype)
+        )
+        self.features[frame_idx] = self.model.encode_memory(
+            features, logits, score, prompted=prompted
+        )
+        self.pointers[frame_idx] = pointer
+        if prompted:
+            self.prompted.add(frame_idx)
+
+
+def _add(result: StepResult, name: str, total: float, count: int) -> None:
+    before = result.measured.get(name, (0.0, 0))
+    result.measured[name] = (before[0] + total, before[1] + count)
+
+
+def _join(stills: StillBatch | None, clips: ClipBatch | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images, labels and completeness of stills, then of all frames of the clips."""
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    complete: list[Tensor] = []
+    if stills is not None:
+        images.append(stills.images)
+        labels.append(stills.labels)
+        complete.append(stills.complete)
+    if clips is not None:
+        images.append(clips.images.flatten(0, 1))
+        labels.append(clips.labels.flatten(0, 1))
+        complete.append(clips.complete.repeat_interleave(clips.images.shape[1]))
+    return torch.cat(images), torch.cat(labels), torch.cat(complete)
+
+
+def count_parameters(parts: Sequence[torch.nn.Module]) -> int:
+    """Number of parameters that are trained."""
+    return sum(p.numel() for part in parts for p in part.parameters() if p.requires_grad)

@@ -1,0 +1,293 @@
+"""Clips made from stills: cells that move, turn, deform, leave and return over real background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam2_backbone.training.data import (
+    CropDrawer,
+    CropSource,
+    LabelledSequence,
+    Look,
+    apply_look,
+    blur_image,
+    draw_look,
+    read_pixels,
+    smooth_field,
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip with the same identifiers on all frames.
+
+    Attributes
+    ----------
+    images, labels
+        (T, 3, S, S) 0…1 and (T, S, S) int64.
+    complete
+        Whether every object is labelled.
+    obj_id
+        The object that the clip was drawn around.
+    """
+
+    images: Tensor
+    labels: Tensor
+    complete: bool
+    obj_id: int
+
+
+@dataclass(frozen=True)
+class MotionRange:
+    """How much a made clip moves, per frame and in units of the crop's side.
+
+    The values are the widest; each clip draws its own strength, mostly gentle.
+    """
+
+    drift: float = 0.03
+    turn: float = 0.06
+    grow: float = 0.02
+    deform: float = 0.02
+    jitter: float = 0.012
+    sprite_step: float = 0.06
+    max_sprites: int = 4
+    leave: float = 0.35
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A cell cut out of the still: it moves on its own over the inpainted background."""
+
+    obj_id: int
+    centre: Tensor  # (2,) x, y in −1…1 of the crop
+    path: Tensor  # (T, 2) displacement in −1…1
+    angles: Tensor  # (T,)
+    sizes: Tensor  # (T,)
+    visible: Tensor  # (T,) bool
+
+
+def fill_objects(image: Tensor, mask: Tensor) -> Tensor:
+    """Return (C, H, W) with the pixels of `mask` (H, W) painted over from around them.
+
+    Normalised convolution from fine to coarse; the fine texture of the surroundings is added back.
+    """
+    grown = F.max_pool2d(mask.float()[None, None], 7, stride=1, padding=3)[0]
+    known = 1 - grown
+    levels: list[tuple[Tensor, Tensor]] = []
+    value, weight = image * known, known
+    while min(value.shape[-2:]) > 1:
+        levels.append((value, weight))
+        value = F.avg_pool2d(value[None], 2, ceil_mode=True)[0]
+        weight = F.avg_pool2d(weight[None], 2, ceil_mode=True)[0]
+    estimate = value / weight.clamp(min=1e-6)
+    for value, weight in reversed(levels):
+        coarse = F.interpolate(
+            estimate[None], value.shape[-2:], mode="bilinear", align_corners=False
+        )[0]
+        trust = (weight * 4).clamp(max=1)
+        estimate = trust * value / weight.clamp(min=1e-6) + (1 - trust) * coarse
+    texture = (image - blur_image(image, 2.0)) * known
+    texture = torch.roll(texture, (image.shape[-2] // 3, image.shape[-1] // 3), (1, 2))
+    return image * known + (estimate + texture) * grown
+
+
+class ClipMaker:
+    """Makes clips from the stills of a `CropDrawer`, and cuts them from its videos."""
+
+    def __init__(self, drawer: CropDrawer, motion: MotionRange | None = None) -> None:
+        self.drawer = drawer
+        self.motion = motion or MotionRange()
+
+    def draw(self, rng: np.random.Generator, num_frames: int) -> Clip:
+        """Draw one clip."""
+        sequence, frame_idx = self.drawer.choose(rng)
+        if sequence.num_frames >= 2 * num_frames:
+            frames = sequence_frames(rng, sequence.num_frames, num_frames)
+            if len(sequence.boxes[frames[0]]):
+                return self._from_video(rng, sequence, frames)
+        coords, obj_id = self.drawer.place(rng, sequence, frame_idx)
+        source = self.drawer.source(rng, sequence, frame_idx, coords, obj_id, margin=40.0)
+        return self.from_source(rng, source, num_frames)
+
+    def _from_video(
+        self, rng: np.random.Generator, video: LabelledSequence, frames: list[int]
+    ) -> Clip:
+        """Cut a clip from a real video; the crop stays where its first frame puts it."""
+        coords, obj_id = self.drawer.place(rng, video, frames[0])
+        look = draw_look(rng)
+        state = rng.bit_generator.state
+        images, labels = [], []
+        for frame_idx in frames:
+            rng.bit_generator.state = state  # the same fill on all frames
+            cut = self.drawer.source(rng, video, frame_idx, coords, obj_id)
+            image = read_pixels(cut.image, cut.coords, mode="bilinear", fill=cut.fill)
+            images.append(apply_look(image, look, rng))
+            labels.append(read_pixels(cut.labels[None], cut.coords, mode="nearest")[0].long())
+        return Clip(torch.stack(images), torch.stack(labels), video.complete, obj_id)
+
+    def from_source(self, rng: np.random.Generator, source: CropSource, num_frames: int) -> Clip:
+        """Make a clip from one still."""
+        size = self.drawer.size
+        still = read_pixels(source.image, source.coords, mode="bilinear", fill=source.fill)
+        ids = read_pixels(source.labels[None], source.coords, mode="nearest")[0]
+        sprites = self._sprites(rng, ids, source.obj_id, num_frames)
+        background, background_ids = source.image, source.labels
+        if sprites:
+            chosen = torch.tensor([s.obj_id for s in sprites], dtype=source.labels.dtype)
+            mask = torch.isin(source.labels, chosen)
+            background = fill_objects(source.image, mask)
+            background_ids = source.labels * ~mask
+        motion = self._field_motion(rng, num_frames)
+        look, scene = draw_look(rng), _Scene.draw(rng, num_frames)
+        images, labels = [], []
+        for t in range(num_frames):
+            coords = _displace(source.coords, motion[t] * size)
+            image = read_pixels(background, coords, mode="bilinear", fill=source.fill)
+            label = read_pixels(background_ids[None], coords, mode="nearest")[0]
+            for sprite in sprites:
+                if sprite.visible[t]:
+                    image, label = _paste(sprite, t, still, ids, image, label)
+            images.append(scene.photograph(image, look, t, rng))
+            labels.append(label.round().long())
+        return Clip(torch.stack(images), torch.stack(labels), source.complete, source.obj_id)
+
+    def _field_motion(self, rng: np.random.Generator, num_frames: int) -> Tensor:
+        """Displacement of the whole field for each frame, (T, S, S, 2) in units of the side."""
+        size, motion = self.drawer.size, self.motion
+        strength = float(rng.beta(1.0, 2.0))
+        grid = self.drawer.grid
+        drift = torch.from_numpy(rng.normal(0, motion.drift * strength, 2).astype(np.float32))
+        turn = float(rng.normal(0, motion.turn * strength))
+        grow = float(rng.normal(0, motion.grow * strength))
+        nodes = int(rng.integers(3, 8))
+        deform = motion.deform * strength * 3 / nodes
+        velocity = smooth_field(rng, size, nodes=nodes, strength=deform)
+        jitter = motion.jitter * rng.random() if rng.random() < 0.3 else 0.0
+        total = torch.zeros(size, size, 2)
+        frames = []
+        for t in range(num_frames):
+            shake = torch.from_numpy(rng.normal(0, 1, 2).astype(np.float32)) * jitter
+            around = torch.stack((-grid[..., 1], grid[..., 0]), -1) * (turn * t)
+            frames.append(total + drift * t + around + grid * (grow * t) + shake * (t > 0))
+            change = smooth_field(rng, size, nodes=nodes, strength=deform)
+            velocity = 0.7 * velocity + 0.5 * change
+            total = total + velocity
+        return torch.stack(frames)
+
+    def _sprites(
+        self, rng: np.random.Generator, ids: Tensor, obj_id: int, num_frames: int
+    ) -> list[Sprite]:
+        """Choose cells that move on their own, and their paths."""
+        motion = self.motion
+        areas = torch.bincount(ids.long().flatten())
+        areas[0] = 0
+        candidates = torch.nonzero(areas >= 60)[:, 0].numpy()
+        number = int(rng.integers(0, motion.max_sprites + 1))
+        if number == 0 or len(candidates) == 0:
+            return []
+        chosen = rng.permutation(candidates)[:number]
+        if obj_id in candidates and rng.random() < 0.7:
+            chosen[0] = obj_id
+        sprites = []
+        for each in sorted({int(c) for c in chosen}):
+            rows, columns = torch.nonzero(ids == each, as_tuple=True)
+            size = ids.shape[-1]
+            centre = torch.stack((columns.float().mean(), rows.float().mean()))
+            step = motion.sprite_step * 2 * float(rng.beta(1.0, 2.0))
+            heading = rng.normal(0, step, 2)
+            steps = heading + rng.normal(0, 0.5 * step, (num_frames, 2))
+            steps[0] = 0
+            turns = np.cumsum(rng.normal(0, 0.12, num_frames)) * (np.arange(num_frames) > 0)
+            sizes = np.exp(rng.normal(0, 0.03) * np.arange(num_frames))
+            visible = np.ones(num_frames, dtype=bool)
+            if rng.random() < motion.leave and num_frames > 2:
+                gone = int(rng.integers(1, num_frames))
+                back = int(rng.integers(gone + 1, num_frames + 2))
+                visible[gone:back] = False
+            sprites.append(
+                Sprite(
+                    each,
+                    (centre + 0.5) / size * 2 - 1,
+                    torch.from_numpy(np.cumsum(steps, 0).astype(np.float32)),
+                    torch.from_numpy(turns.astype(np.float32)),
+                    torch.from_numpy(sizes.astype(np.float32)),
+                    torch.from_numpy(visible),
+                )
+            )
+        return sprites
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the microscope does over a clip: bleaching, drift of light and focus, counting noise."""
+
+    light: np.ndarray
+    tilt: np.ndarray
+    focus: np.ndarray
+    photons: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, num_frames: int) -> _Scene:
+        time = np.arange(num_frames)
+        bleach = np.exp(-time * rng.exponential(0.02) * (rng.random() < 0.5))
+        flicker = np.exp(rng.normal(0, 0.05 * rng.random(), num_frames))
+        tilt = rng.normal(0, 0.1, 2) * np.minimum(time[:, None] / max(num_frames - 1, 1), 1)
+        focus = np.abs(np.cumsum(rng.normal(0, 0.5, num_frames))) * (rng.random() < 0.25)
+        photons = float(np.exp(rng.uniform(np.log(30), np.log(600))))
+        return cls(bleach * flicker, tilt, focus, photons if rng.random() < 0.4 else 0.0)
+
+    def photograph(self, image: Tensor, look: Look, t: int, rng: np.random.Generator) -> Tensor:
+        size = image.shape[-1]
+        line = torch.linspace(-0.5, 0.5, size)
+        slope = 1 + float(self.tilt[t, 0]) * line[None, :] + float(self.tilt[t, 1]) * line[:, None]
+        image = image * (float(self.light[t]) * slope)
+        if self.focus[t] > 0.3:
+            image = blur_image(image, min(float(self.focus[t]), 2.5))
+        if self.photons:
+            noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
+            image = image + (image.clamp(min=0) / self.photons).sqrt() * noise
+        return apply_look(image.clamp(0, 1), look, rng)
+
+
+def _displace(coords: Tensor, displacement: Tensor) -> Tensor:
+    """Move source coordinates by a displacement in crop pixels, along the crop's own axes."""
+    across = coords[:, 1:] - coords[:, :-1]
+    down = coords[1:] - coords[:-1]
+    right = across.mean((0, 1))
+    below = down.mean((0, 1))
+    return coords + displacement[..., :1] * right + displacement[..., 1:] * below
+
+
+def _paste(
+    sprite: Sprite, t: int, still: Tensor, ids: Tensor, image: Tensor, label: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Draw a sprite over a frame: its pixels of the still, moved, turned and resized."""
+    size = image.shape[-1]
+    line = (torch.arange(size, dtype=torch.float32) * 2 + 1) / size - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    offset = torch.stack((x, y), -1) - (sprite.centre + sprite.path[t])
+    cos, sin = torch.cos(sprite.angles[t]), torch.sin(sprite.angles[t])
+    turn = torch.stack((torch.stack((cos, sin)), torch.stack((-sin, cos))))
+    grid = (offset @ turn.T / sprite.sizes[t] + sprite.centre)[None]
+    mask = (ids == sprite.obj_id).float()[None, None]
+    alpha = F.grid_sample(mask, grid, mode="bilinear", align_corners=False)[0]
+    pixels = F.grid_sample(
+        still[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )[0]
+    soft = blur_image(F.max_pool2d(alpha[None], 3, stride=1, padding=1)[0], 0.8)
+    image = soft * pixels + (1 - soft) * image
+    return image, torch.where(alpha[0] > 0.5, torch.tensor(float(sprite.obj_id)), label)
+
+
+def sequence_frames(rng: np.random.Generator, available: int, wanted: int) -> list[int]:
+    """Choose frames of a real video: every k-th, half of the time backwards."""
+    stride = int(rng.integers(1, max(min(4, (available - 1) // max(wanted - 1, 1)), 1) + 1))
+    span = stride * (wanted - 1)
+    start = int(rng.integers(0, available - span))
+    frames = [start + stride * i for i in range(wanted)]
+    return frames[::-1] if rng.random() < 0.5 else frames

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from sam2_backbone.training.data import CropDrawer, LabelledSequence, object_boxes, read_tree
+from sam2_backbone.training.synthetic import ClipMaker, fill_objects
+
+
+def discs(seed: int = 0, side: int = 120, channels: int = 1) -> LabelledSequence:
+    """A still with nine bright discs on a dark ground."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((side, side), dtype=np.uint16)
+    y, x = np.mgrid[:side, :side]
+    for index in range(9):
+        cy, cx = (np.array(divmod(index, 3)) + 0.5) * side / 3
+        labels[np.hypot(y - cy, x - cx) < rng.uniform(9, 14)] = index + 1
+    image = 30 + 150 * (labels > 0) + rng.normal(0, 4, labels.shape)
+    frames = np.repeat(image.clip(0, 255).astype(np.uint8)[None, ..., None], channels, -1)
+    return LabelledSequence("discs", "made", frames, labels[None], True, (object_boxes(labels),))
+
+
+def write_still(folder: Path, stem: str, still: LabelledSequence) -> None:
+    for name, pixels in (("images", still.frames[0, ..., 0]), ("masks", still.labels[0])):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        iio.imwrite(folder / name / f"{stem}.png", pixels)
+
+
+def test_a_tree_is_read_by_split_and_numbers_make_a_video(tmp_path: Path) -> None:
+    write_still(tmp_path / "cells" / "train", "a", discs(0))
+    write_still(tmp_path / "cells" / "train", "b", discs(1))
+    write_still(tmp_path / "cells" / "dev", "c", discs(2))
+    for frame in range(4):
+        write_still(tmp_path / "films" / "train" / "walk", f"{frame:05d}", discs(frame))
+    train = read_tree(tmp_path)
+    assert sorted((s.name, s.num_frames) for s in train) == [("a", 1), ("b", 1), ("walk", 4)]
+    assert {s.kind for s in train} == {"cells", "films"}
+    assert [s.name for s in read_tree(tmp_path, split="dev")] == ["c"]
+
+
+def test_a_plain_pair_of_folders_is_enough(tmp_path: Path) -> None:
+    write_still(tmp_path / "mine", "a", discs(0))
+    assert [s.name for s in read_tree(tmp_path / "mine")] == ["a"]
+
+
+def test_nothing_to_read_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no images/ and masks/"):
+        read_tree(tmp_path)
+    with pytest.raises(ValueError, match="is not a folder"):
+        read_tree(tmp_path / "nowhere")
+
+
+def test_crops_show_their_object_and_depend_on_the_seed_alone() -> None:
+    drawer = CropDrawer([discs(), discs(1, channels=3)], size=64)
+    shown = 0
+    for seed in range(20):
+        image, labels, complete, obj_id = drawer.draw(np.random.default_rng(seed))
+        again = drawer.draw(np.random.default_rng(seed))
+        assert torch.equal(image, again[0])
+        assert torch.equal(labels, again[1])
+        assert image.shape == (3, 64, 64)
+        assert labels.shape == (64, 64)
+        assert complete
+        assert float(image.min()) >= 0
+        assert float(image.max()) <= 1
+        shown += int((labels == obj_id).any())
+    assert shown >= 19
+
+
+def test_image_and_labels_stay_together() -> None:
+    drawer = CropDrawer([discs()], size=64)
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        sequence, frame_idx = drawer.choose(rng)
+        coords, obj_id = drawer.place(rng, sequence, frame_idx)
+        source = drawer.source(rng, sequence, frame_idx, coords, obj_id)
+        from sam2_backbone.training.data import read_pixels
+
+        image = read_pixels(source.image, source.coords, mode="bilinear")[0]
+        labels = read_pixels(source.labels[None], source.coords, mode="nearest")[0]
+        assert float(((image > 0.4) == (labels > 0)).float().mean()) > 0.97
+
+
+def test_clips_keep_identities_and_seeds() -> None:
+    maker = ClipMaker(CropDrawer([discs()], size=64))
+    for seed in range(6):
+        clip = maker.draw(np.random.default_rng(seed), 5)
+        again = maker.draw(np.random.default_rng(seed), 5)
+        assert torch.equal(clip.images, again.images)
+        assert clip.images.shape == (5, 3, 64, 64)
+        assert clip.labels.shape == (5, 64, 64)
+        first, last = set(clip.labels[0].unique().tolist()), clip.labels[-1]
+        assert len(first & set(last.unique().tolist())) >= 1
+
+
+def test_cells_leave_in_made_clips() -> None:
+    maker = ClipMaker(CropDrawer([discs()], size=64))
+    gone = 0
+    for seed in range(30):
+        labels = maker.draw(np.random.default_rng(seed), 5).labels
+        gone += sum(not (labels[3] == i).any() for i in labels[0].unique().tolist() if i > 0)
+    assert gone > 3
+
+
+def test_clips_of_videos_are_real_frames() -> None:
+    stills = [discs(i) for i in range(8)]
+    video = LabelledSequence(
+        "film",
+        "films",
+        np.concatenate([s.frames for s in stills]),
+        np.concatenate([s.labels for s in stills]),
+        False,
+        tuple(s.boxes[0] for s in stills),
+    )
+    clip = ClipMaker(CropDrawer([video], size=64)).draw(np.random.default_rng(0), 3)
+    assert clip.labels.shape == (3, 64, 64)
+    assert not clip.complete
+
+
+def test_painting_over_objects_leaves_background() -> None:
+    still = discs()
+    image = torch.from_numpy(still.frames[0]).permute(2, 0, 1).float() / 255
+    mask = torch.from_numpy(still.labels[0].astype(np.int64)) == 5
+    painted = fill_objects(image, mask)
+    ground = float(image[0][torch.from_numpy(still.labels[0] == 0)].mean())
+    assert abs(float(painted[0][mask].mean()) - ground) < 0.05
+    assert torch.equal(painted[0][:20], image[0][:20])
