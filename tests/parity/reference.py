@@ -43,7 +43,9 @@ class Prompt:
     mask: NDArray[np.bool_] | None = None
 
 
-def build_reference(variant: str, *, video: bool, input_size: int, seed: int = 0) -> torch.nn.Module:
+def build_reference(
+    variant: str, *, video: bool, input_size: int, seed: int = 0
+) -> torch.nn.Module:
     """Return the reference in float32 on the CPU with telling random weights."""
     build = pytest.importorskip("sam2.build_sam")
     version, size = variant.split("_hiera_")
@@ -80,7 +82,9 @@ def moving_frames(num_frames: int, height: int, width: int, seed: int = 0) -> ND
         colour = rng.integers(60, 195, 3)
         for t in range(num_frames):
             y, x = (centre + t * speed) * (height, width)
-            inside = (yy - y) ** 2 + (xx - x) ** 2 < (min(height, width) * (0.08 + 0.02 * disk)) ** 2
+            inside = (yy - y) ** 2 + (xx - x) ** 2 < (
+                min(height, width) * (0.08 + 0.02 * disk)
+            ) ** 2
             frames[t][inside] = colour + rng.integers(0, 40, (int(inside.sum()), 3))
     return frames.astype(np.uint8)
 

@@ -16,10 +16,14 @@ def prompts(height: int, width: int) -> tuple[list[Prompt], list[Prompt]]:
     first = [
         Prompt(0, 1, points=[[0.4 * width, 0.5 * height]], labels=[1]),
         Prompt(0, 2, box=[0.2 * width, 0.25 * height, 0.6 * width, 0.7 * height]),
-        Prompt(2, 2, points=[[0.5 * width, 0.4 * height], [0.1 * width, 0.1 * height]], labels=[1, 0]),
+        Prompt(
+            2, 2, points=[[0.5 * width, 0.4 * height], [0.1 * width, 0.1 * height]], labels=[1, 0]
+        ),
     ]
     later = [
-        Prompt(6, 1, points=[[0.6 * width, 0.6 * height], [0.2 * width, 0.8 * height]], labels=[1, 0]),
+        Prompt(
+            6, 1, points=[[0.6 * width, 0.6 * height], [0.2 * width, 0.8 * height]], labels=[1, 0]
+        ),
         Prompt(8, 2, points=[[0.3 * width, 0.5 * height]], labels=[1]),
     ]
     return first, later

@@ -50,9 +50,7 @@ def _report(capsys: pytest.CaptureFixture[str], name: str, difference: float) ->
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_image_features(
-    variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_image_features(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     theirs, ours = _pair(variant, tmp_path, video=False)
     images = torch.randn(1, 3, SIZE, SIZE)
     with torch.inference_mode():
@@ -114,9 +112,7 @@ def _compare_videos(
     theirs, ours = _pair(variant, tmp_path, video=True, size=size)
     frames = reference.moving_frames(scenario.NUM_FRAMES, *frame_size)
     folder = reference.write_frames(frames, tmp_path / "frames")
-    expected = scenario.run(
-        theirs, theirs.init_state(str(folder)), size=frame_size, masks=True
-    )
+    expected = scenario.run(theirs, theirs.init_state(str(folder)), size=frame_size, masks=True)
     predictor = VideoPredictor(ours, reference_rules=True)
     got = scenario.run(predictor, predictor.init_state(frames), size=frame_size, masks=True)
     assert got.keys() == expected.keys()
@@ -141,9 +137,7 @@ def test_video_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.slow
 def test_video_at_full_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    difference = _compare_videos(
-        "sam2.1_hiera_tiny", tmp_path, frame_size=(1024, 1024), size=1024
-    )
+    difference = _compare_videos("sam2.1_hiera_tiny", tmp_path, frame_size=(1024, 1024), size=1024)
     _report(capsys, "sam2.1_hiera_tiny video at 1024 pixels", difference)
     assert difference <= TOLERANCE
 
@@ -206,9 +200,7 @@ def test_leaving_out_any_part_is_noticed(
 
     def answers() -> dict[str, torch.Tensor]:
         predictor = VideoPredictor(ours, reference_rules=True)
-        return scenario.run(
-            predictor, predictor.init_state(frames), size=(size, size), masks=True
-        )
+        return scenario.run(predictor, predictor.init_state(frames), size=(size, size), masks=True)
 
     expected = answers()
     thetas = {m: m.theta for m in ours.modules() if isinstance(m, RotaryAttention)}

@@ -219,11 +219,11 @@ class VideoPredictor:
         """Take back what was said of an object on a frame, with its answer there."""
         state.check_frame(frame_idx)
         item = state.get(obj_id)
+        item.prompt_changed(frame_idx, reach=self._reach)
         item.prompts.pop(frame_idx, None)
         item.bank.drop_conditioning(frame_idx)
         item.bank.drop_tracked(frame_idx)
         item.sightings.pop(frame_idx, None)
-        item.prompt_changed(frame_idx, reach=self._reach)
         item.visited.pop(frame_idx, None)
         return self._all_objects(state, frame_idx)
 
@@ -378,8 +378,8 @@ class VideoPredictor:
             item.bank.put_tracked(frame_idx, answer.memory)
             item.recallable.add(frame_idx)
             return
-        item.bank.put_conditioning(frame_idx, answer.memory)
         item.prompt_changed(frame_idx, reach=self._reach)
+        item.bank.put_conditioning(frame_idx, answer.memory)
 
     def _visit(
         self,

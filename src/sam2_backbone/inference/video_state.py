@@ -128,11 +128,15 @@ class ObjectState:
     def prompt_changed(self, frame_idx: int, *, reach: int) -> None:
         """Mark what a changed prompt can change: frames that were reached through this one.
 
-        Memories up to `reach` frames around it are not recalled any more: they may carry the error
-        that the prompt corrects.
+        To be called before the prompt's own memory changes. Memories up to `reach` frames around
+        it are not recalled any more: they may carry the error that the prompt corrects.
         """
+        passes = {False, True}  # an anchor, or a frame never visited, may lie on both
+        if frame_idx in self.visited and frame_idx not in self.bank.conditioning_frames:
+            passes = {self.visited[frame_idx]}
         for t, reverse in self.visited.items():
-            if t == frame_idx or (t < frame_idx if reverse else t > frame_idx):
+            beyond = t < frame_idx if reverse else t > frame_idx
+            if t == frame_idx or (beyond and reverse in passes):
                 self.stale.add(t)
         self.recallable -= self.stale
         self.recallable -= set(range(frame_idx - reach, frame_idx + reach + 1))

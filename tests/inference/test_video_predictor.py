@@ -1,0 +1,310 @@
+"""Videos: prompts on any frame, objects at any time, passes that stop and go on, bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sam2_backbone.inference.video_predictor import VideoPredictor
+from sam2_backbone.inference.video_state import VideoState
+from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT, SAM2
+
+Movie = NDArray[np.uint8]
+
+
+@pytest.fixture
+def predictor(small_model: SAM2) -> VideoPredictor:
+    return VideoPredictor(small_model)
+
+
+@pytest.fixture
+def state(predictor: VideoPredictor, movie: Movie) -> VideoState:
+    return predictor.init_state(movie)
+
+
+def _click(predictor: VideoPredictor, state: VideoState, frame_idx: int, obj_id: int) -> None:
+    point = [[13 + frame_idx + obj_id, 15 + frame_idx]]
+    predictor.add_new_points_or_box(state, frame_idx, obj_id, points=point, labels=[1])
+
+
+def _forward(predictor: VideoPredictor, state: VideoState, **where: int) -> dict[int, torch.Tensor]:
+    return {t: logits for t, _, logits in predictor.propagate_in_video(state, **where)}
+
+
+def test_prompts_answer_for_all_objects_at_the_size_of_the_frame(
+    predictor: VideoPredictor, state: VideoState
+) -> None:
+    _click(predictor, state, 0, 7)
+    frame_idx, obj_ids, logits = predictor.add_new_points_or_box(state, 3, 2, box=[5, 6, 25, 30])
+    assert (frame_idx, obj_ids) == (3, [7, 2])
+    assert logits.shape == (2, 1, 48, 40)
+    assert logits.dtype == torch.float32
+    assert bool((logits[0] == NO_OBJECT_LOGIT).all())  # object 7 has no answer on frame 3
+    assert not bool((logits[1] == NO_OBJECT_LOGIT).any())
+
+
+def test_every_frame_once_and_nothing_before_an_objects_anchor(
+    predictor: VideoPredictor, state: VideoState
+) -> None:
+    _click(predictor, state, 2, 1)
+    _click(predictor, state, 5, 2)
+    seen = list(predictor.propagate_in_video(state))
+    assert [t for t, _, _ in seen] == list(range(2, 10))
+    for t, obj_ids, logits in seen:
+        assert obj_ids == [1, 2]
+        assert bool((logits[1] == NO_OBJECT_LOGIT).all()) == (t < 5)
+    backward = list(predictor.propagate_in_video(state, reverse=True))
+    assert [t for t, _, _ in backward] == [5, 4, 3, 2, 1, 0]
+    assert bool((backward[1][2][0] == NO_OBJECT_LOGIT).all())  # object 1 begins at frame 2
+    counted = predictor.propagate_in_video(state, start_frame_idx=4, max_frame_num_to_track=2)
+    assert [t for t, _, _ in counted] == [4, 5, 6]
+
+
+def test_batched_objects_are_as_if_alone(predictor: VideoPredictor, movie: Movie) -> None:
+    together = predictor.init_state(movie)
+    for obj_id in (1, 2, 3):
+        _click(predictor, together, 0, obj_id)
+    _click(predictor, together, 4, 3)  # another structure of memories
+    result = _forward(predictor, together)
+    for row, obj_id in enumerate((1, 2, 3)):
+        alone = predictor.init_state(movie)
+        _click(predictor, alone, 0, obj_id)
+        if obj_id == 3:
+            _click(predictor, alone, 4, obj_id)
+        expected = _forward(predictor, alone)
+        for t in range(10):
+            # bfloat16 memories turn last bits of a batched product into visible ones
+            torch.testing.assert_close(result[t][row], expected[t][0], atol=2e-2, rtol=1e-2)
+
+
+def test_objects_come_and_go(predictor: VideoPredictor, state: VideoState) -> None:
+    _click(predictor, state, 0, 1)
+    before = _forward(predictor, state)
+    _click(predictor, state, 4, 5)
+    both = _forward(predictor, state)
+    assert both[6].shape[0] == 2
+    assert predictor.remove_object(state, 5) == [1]
+    after = _forward(predictor, state)
+    torch.testing.assert_close(after[9], before[9])
+    predictor.reset_state(state)
+    assert state.obj_ids == ()
+    with pytest.raises(ValueError, match="prompt an object on some frame first"):
+        next(predictor.propagate_in_video(state))
+
+
+def test_a_stopped_pass_goes_on_to_the_same_result(predictor: VideoPredictor, movie: Movie) -> None:
+    whole, parts = predictor.init_state(movie), predictor.init_state(movie)
+    for state in (whole, parts):
+        _click(predictor, state, 3, 1)
+    expected = {r.frame_idx: r.mask_logits for r in predictor.propagate(whole)}
+    assert sorted(expected) == list(range(10))
+    got: dict[int, torch.Tensor] = {}
+    while True:
+        pass_ = predictor.propagate(parts)
+        steps = list(islice(pass_, 2))
+        pass_.close()
+        got |= {r.frame_idx: r.mask_logits for r in steps}
+        if not steps:
+            break
+    assert got.keys() == expected.keys()
+    for t in expected:
+        torch.testing.assert_close(got[t], expected[t])
+
+
+def test_a_correction_recomputes_what_it_can_change_and_no_more(
+    predictor: VideoPredictor, state: VideoState
+) -> None:
+    _click(predictor, state, 3, 1)
+    _click(predictor, state, 3, 2)
+    for _ in predictor.propagate(state):
+        pass
+    assert list(predictor.propagate(state)) == []
+    predictor.add_new_points_or_box(state, 6, 1, points=[[20, 30]], labels=[0])
+    again = list(predictor.propagate(state))
+    assert [r.frame_idx for r in again] == [6, 7, 8, 9]  # not the frames before, tracked forward
+    assert {r.obj_ids for r in again} == {(1,)}
+    assert state.prompted_frames(1) == (3, 6)
+    predictor.add_new_points_or_box(state, 1, 2, points=[[20, 30]], labels=[0])
+    again = list(predictor.propagate(state))
+    assert [(r.frame_idx, r.obj_ids) for r in again] == [(1, (2,)), (0, (2,))]
+
+
+def test_a_corrected_frame_is_a_conditioning_frame_unless_the_reference_rules(
+    small_model: SAM2, movie: Movie
+) -> None:
+    for reference_rules, expected in ((False, (3, 6)), (True, (3,))):
+        predictor = VideoPredictor(small_model, reference_rules=reference_rules)
+        state = predictor.init_state(movie)
+        _click(predictor, state, 3, 1)
+        _forward(predictor, state)
+        _click(predictor, state, 6, 1)
+        assert state.get(1).bank.conditioning_frames == expected
+
+
+def test_taking_back_a_prompt_takes_back_its_answer(
+    predictor: VideoPredictor, state: VideoState
+) -> None:
+    _click(predictor, state, 0, 1)
+    _click(predictor, state, 5, 1)
+    _, _, logits = predictor.clear_all_prompts_in_frame(state, 5, 1)
+    assert bool((logits == NO_OBJECT_LOGIT).all())
+    assert state.prompted_frames(1) == (0,)
+
+
+def test_points_add_up_and_start_again(predictor: VideoPredictor, state: VideoState) -> None:
+    predictor.add_new_points_or_box(state, 0, 1, points=[[5, 5]], labels=[1])
+    predictor.add_new_points_or_box(
+        state, 0, 1, points=[[9, 9]], labels=[0], clear_old_points=False
+    )
+    assert state.get(1).prompts[0].labels.tolist() == [1, 0]
+    predictor.add_new_points_or_box(state, 0, 1, points=[[7, 7]], labels=[1])
+    assert state.get(1).prompts[0].points.tolist() == [[7, 7]]
+    _, _, pixels = predictor.add_new_points_or_box(state, 0, 2, points=[[10, 12]], labels=[1])
+    _, _, unit = predictor.add_new_points_or_box(
+        state, 0, 3, points=[[10 / 40, 12 / 48]], labels=[1], normalize_coords=False
+    )
+    torch.testing.assert_close(unit[2], pixels[1])
+
+
+def test_one_click_offers_three_candidates_best_first(
+    predictor: VideoPredictor, state: VideoState
+) -> None:
+    result = predictor.answer(state, 0, 1, points=[[13, 15]], labels=[1])
+    assert len(result.candidates) == 3
+    assert result.ious.shape == result.object_scores.shape == (1,)
+    again = predictor.answer(state, 0, 1, points=[[13, 15], [1, 1]], labels=[1, 0])
+    assert again.candidates == ()
+
+
+def test_a_given_mask_comes_back_to_the_pixel(predictor: VideoPredictor, state: VideoState) -> None:
+    mask = np.random.default_rng(1).random((48, 40)) > 0.7
+    _, _, logits = predictor.add_new_mask(state, 0, 1, mask)
+    assert np.array_equal(logits[0, 0].numpy() > 0, mask)
+    _, _, empty = predictor.add_new_mask(state, 0, 1, np.zeros((48, 40), bool))
+    assert not bool((empty > 0).any())
+
+
+@pytest.mark.parametrize("window", ["auto", 20, 500])
+def test_a_window_follows_and_answers_in_frame_pixels(
+    small_model: SAM2, movie: Movie, window: str | int
+) -> None:
+    predictor = VideoPredictor(small_model)
+    state = predictor.init_state(movie, window=window)
+    _click(predictor, state, 0, 1)
+    predictor.add_new_points_or_box(state, 0, 2, box=[8, 10, 20, 22])
+    predictor.add_new_mask(state, 0, 3, movie[0] > 140)
+    results = list(predictor.propagate(state))
+    assert [r.frame_idx for r in results] == list(range(10))
+    for result in results:
+        assert result.mask_logits.shape == (3, 1, 48, 40)
+        for part in result.object_masks:
+            height, width = part.logits.shape
+            assert 0 <= part.top <= 48 - height
+            assert 0 <= part.left <= 40 - width
+
+
+def test_memory_does_not_grow_with_the_movie(predictor: VideoPredictor) -> None:
+    class Endless:
+        """Reads a frame and forgets it."""
+
+        num_frames, height, width, is_rgb = 60, 48, 40, False
+        dtype = np.dtype(np.uint8)
+
+        def read(self, frame_idx: int) -> Movie:
+            return np.full((48, 40), frame_idx, np.uint8)
+
+    state = predictor.init_state(Endless())
+    _click(predictor, state, 0, 1)
+    for _ in predictor.propagate(state):
+        pass
+    bank = state.get(1).bank
+    whole = [t for t in range(60) if (m := bank.get(t)) is not None and m.features is not None]
+    assert len(whole) <= 1 + 17  # the prompted frame and what can be recalled
+    assert bank.tracked_frames == frozenset(range(1, 60))
+    # a correction far back finds its memories again
+    predictor.add_new_points_or_box(state, 20, 1, points=[[3, 3]], labels=[0])
+    assert [r.frame_idx for r in predictor.propagate(state)][:2] == [20, 21]
+
+
+def test_a_restored_mask_is_recalled(predictor: VideoPredictor, movie: Movie) -> None:
+    state = predictor.init_state(movie)
+    _click(predictor, state, 0, 1)
+    for t in range(1, 5):
+        predictor.load_mask(state, t, 1, movie[t] > 140)
+    results = list(predictor.propagate(state, direction="forward"))
+    assert [r.frame_idx for r in results] == [0, 5, 6, 7, 8, 9]
+
+
+BAD_PROMPTS = [
+    ({"points": [[40, 5]], "labels": [1]}, "x=40, y=5 lies outside the frame of 40 x 48"),
+    ({"points": [[5, -0.6]], "labels": [1]}, "lies outside"),
+    ({"points": [[float("nan"), 5]], "labels": [1]}, "lies outside"),
+    ({"points": [[5, 5]], "labels": [1, 0]}, "1 points need as many labels, not 2"),
+    ({"points": [[5, 5]], "labels": [4]}, "labels are 1"),
+    ({"points": [[5, 5]]}, "given together"),
+    ({"points": [5, 5, 5], "labels": [1]}, "x, y pairs"),
+    ({}, "the prompt is empty"),
+    ({"box": [5, 5, 5, 9]}, "empty or reversed"),
+    ({"box": [9, 5, 5, 9]}, "empty or reversed"),
+    ({"box": [5, 5, 41, 9]}, "reaches outside"),
+    ({"box": [5, 5, 9]}, "a box is x0, y0, x1, y1"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "says"), BAD_PROMPTS)
+def test_bad_prompts_change_nothing(
+    predictor: VideoPredictor, state: VideoState, prompt: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        predictor.add_new_points_or_box(state, 0, 1, **prompt)  # type: ignore[arg-type]
+    assert state.obj_ids == ()
+
+
+def test_unknown_frames_objects_and_masks(predictor: VideoPredictor, state: VideoState) -> None:
+    for frame_idx in (-1, 10):
+        with pytest.raises(ValueError, match=f"no frame {frame_idx}; the frames are 0 to 9"):
+            predictor.add_new_points_or_box(state, frame_idx, 1, points=[[1, 1]], labels=[1])
+    with pytest.raises(ValueError, match="no object 4; the objects are: none yet"):
+        predictor.remove_object(state, 4)
+    with pytest.raises(ValueError, match=r"the mask has shape \(3, 3\), the frame \(48, 40\)"):
+        predictor.add_new_mask(state, 0, 1, np.ones((3, 3)))
+    assert state.obj_ids == ()
+    with pytest.raises(ValueError, match="window must be"):
+        predictor.init_state(np.zeros((2, 4, 4)), window="big")
+    _click(predictor, state, 0, 1)
+    with pytest.raises(ValueError, match="direction must be one of"):
+        next(predictor.propagate(state, direction="sideways"))
+    with pytest.raises(ValueError, match="no frame 77"):
+        next(predictor.propagate(state, frames=[77]))
+
+
+def _strange_images() -> Iterator[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    yield "constant", np.full((2, 9, 9), 5.0)
+    yield "NaN", np.full((2, 9, 9), np.nan)
+    yield "infinite", np.full((2, 9, 9), np.inf)
+    yield "big-endian", rng.integers(0, 4000, (2, 9, 9)).astype(">u2")
+    read_only = rng.random((2, 9, 9))
+    read_only.setflags(write=False)
+    yield "read-only", read_only
+    yield "one pixel", np.ones((2, 1, 1), np.uint16)
+    yield "one row", np.ones((2, 1, 50), np.int32)
+    yield "bool", np.ones((2, 9, 9), bool)
+    yield "RGBA", rng.integers(0, 255, (2, 9, 9, 4)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("name", "frames"), list(_strange_images()))
+@pytest.mark.parametrize("window", [None, "auto"])
+def test_strange_images_are_segmented(
+    predictor: VideoPredictor, name: str, frames: np.ndarray, window: str | None
+) -> None:
+    state = predictor.init_state(frames, window=window)
+    predictor.add_new_points_or_box(state, 0, 1, points=[[0, 0]], labels=[1])
+    for _, _, logits in predictor.propagate_in_video(state):
+        assert logits.shape == (1, 1, *frames.shape[1:3]), name
+        assert bool(torch.isfinite(logits).all()), name
