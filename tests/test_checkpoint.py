@@ -60,7 +60,7 @@ class _Code:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"model": {"a": torch.zeros(1)}, "code": _Code()}, path)
-    with pytest.raises(CheckpointError, match="cannot be loaded safely|can be loaded safely"):
+    with pytest.raises(CheckpointError, match="can be loaded safely"):
         read_weights(path)
 
 
@@ -89,7 +89,7 @@ def test_other_tables_of_tensors_are_refused(tmp_path: Path) -> None:
     torch.save({"model": {"a.b": torch.zeros(1)}}, path)
     with pytest.raises(CheckpointError, match="no SAM 2 network that is known here"):
         recognise_config(read_weights(path))
-    with pytest.raises(CheckpointError, match="missing: .* and .* more; left over: a.b"):
+    with pytest.raises(CheckpointError, match=r"missing: .* and .* more; left over: a\.b"):
         build_sam2("micro", path, device="cpu")
     with pytest.raises(CheckpointError, match="there is no weights file"):
         build_sam2("micro", tmp_path / "nowhere.pt", device="cpu")

@@ -29,8 +29,10 @@ def test_a_window_stays_inside_and_holds_its_centre(
 ) -> None:
     centre = (y * (height - 1), x * (width - 1))
     view = View.around(centre, side, height, width)
-    assert view.top >= 0 and view.top + view.height <= height
-    assert view.left >= 0 and view.left + view.width <= width
+    assert view.top >= 0
+    assert view.top + view.height <= height
+    assert view.left >= 0
+    assert view.left + view.width <= width
     assert (view.height, view.width) == (min(side, height), min(side, width))
     assert view.contains(torch.tensor([[round(centre[1]), round(centre[0])]]))
 

@@ -25,12 +25,15 @@ def test_old_frames_are_packed_to_their_mask_and_pointer() -> None:
         bank.put_tracked(t, _memory(t))
     assert bank.tracked_frames == frozenset(range(5))
     kept, packed = bank.get(4), bank.get(0)
-    assert kept is not None and kept.features is not None
-    assert packed is not None and packed.features is None
+    assert kept is not None
+    assert kept.features is not None
+    assert packed is not None
+    assert packed.features is None
     expected = _memory(0)
     assert torch.equal(packed.low_res_masks > 0, expected.low_res_masks > 0)
     assert packed.low_res_masks.abs().unique().tolist() == [ARCHIVED_LOGIT]
-    assert packed.obj_ptr is not None and expected.obj_ptr is not None
+    assert packed.obj_ptr is not None
+    assert expected.obj_ptr is not None
     assert torch.equal(packed.obj_ptr, expected.obj_ptr)
     assert packed.object_score == 0.0
 
@@ -42,7 +45,8 @@ def test_a_prompt_replaces_what_was_filled_in() -> None:
     assert bank.conditioning_frames == (3,)
     assert bank.tracked_frames == frozenset()
     found = bank.get(3)
-    assert found is not None and found.object_score == 7.0
+    assert found is not None
+    assert found.object_score == 7.0
     bank.drop_conditioning(3)
     assert bank.get(3) is None
 
@@ -53,5 +57,6 @@ def test_a_frame_brought_back_is_kept_whole_again() -> None:
         bank.put_tracked(t, _memory(t))
     bank.update(0, _memory(0))
     found = bank.get(0)
-    assert found is not None and found.features is not None
+    assert found is not None
+    assert found.features is not None
     assert bank.tracked_frames == frozenset(range(4))
