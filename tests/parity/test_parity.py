@@ -10,136 +10,66 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from sam2_backbone.build import build_sam2
-from sam2_backbone.inference.image_predictor import ImagePredictor
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.modeling.attention import RotaryAttention
 from sam2_backbone.modeling.sam2 import SAM2
 from sam2_backbone.variants import list_variants
-from tests.parity import reference, scenario
-from tests.parity.reference import largest_difference, masks_agree
+from tests.parity import measure, reference, scenario
+from tests.parity.measure import TOLERANCE, Agreement
+from tests.parity.reference import largest_difference
 
 pytestmark = pytest.mark.parity
 
-TOLERANCE = 1e-4
 SIZE = 256  # model input of the quick tests: every code path, a sixteenth of the work
 QUICK = ["sam2_hiera_tiny", "sam2.1_hiera_tiny"]
 SLOW = [name for name in list_variants() if name != "micro" and name not in QUICK]
 VARIANTS = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
-@pytest.fixture(autouse=True)
-def _float32_inference() -> None:
-    torch.manual_seed(0)
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]) -> Callable[[str, Agreement], None]:
+    """Print the largest difference, then assert that it is small and masks are equal."""
+
+    def check(name: str, agreement: Agreement) -> None:
+        with capsys.disabled():
+            print(f"\n  {name}: largest difference {agreement.difference:.1e} of the magnitude")
+        assert agreement.difference <= TOLERANCE
+        assert agreement.masks_agree
+
+    return check
 
 
-def _pair(variant: str, tmp_path: Path, *, video: bool, size: int = SIZE) -> tuple[object, SAM2]:
-    theirs = reference.build_reference(variant, video=video, input_size=size)
-    path = reference.save_checkpoint(theirs, tmp_path / f"{variant}.pt")
-    ours = build_sam2(None, path, device="cpu", dtype="float32", input_size=size)
-    return theirs, ours
-
-
-def _report(capsys: pytest.CaptureFixture[str], name: str, difference: float) -> None:
-    with capsys.disabled():
-        print(f"\n  {name}: largest difference {difference:.1e} of the largest magnitude")
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_image_features(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    theirs, ours = _pair(variant, tmp_path, video=False)
-    images = torch.randn(1, 3, SIZE, SIZE)
-    with torch.inference_mode():
-        expected = theirs.forward_image(images)["backbone_fpn"]
-        features = ours.encode_image(images)
-    got = (*features.high_res, features.embedding)
-    difference = max(largest_difference(a, b) for a, b in zip(got, expected, strict=True))
-    _report(capsys, f"{variant} image features", difference)
-    assert difference <= TOLERANCE
-
-
-IMAGE_PROMPTS: dict[str, dict[str, object]] = {
-    "one point": {"point_coords": [[90, 70]], "point_labels": [1]},
-    "three points": {"point_coords": [[90, 70], [30, 40], [150, 120]], "point_labels": [1, 0, 1]},
-    "box": {"box": [40, 30, 160, 130]},
-    "box and point": {"box": [40, 30, 160, 130], "point_coords": [[90, 70]], "point_labels": [0]},
-    "three boxes": {"box": [[40, 30, 160, 130], [1, 2, 50, 60], [100, 90, 199, 149]]},
-}
+Check = Callable[[str, Agreement], None]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_image_predictions(
-    variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    theirs, ours = _pair(variant, tmp_path, video=False)
-    module = pytest.importorskip("sam2.sam2_image_predictor")
-    image = reference.moving_frames(1, 150, 200)[0]
-    their_predictor, our_predictor = module.SAM2ImagePredictor(theirs), ImagePredictor(ours)
-    # the reference's predictor is written for 1024 pixels; its feature sizes are an attribute
-    their_predictor._bb_feat_sizes = [(SIZE // stride, SIZE // stride) for stride in (4, 8, 16)]
-    their_predictor.set_image(image)
-    our_predictor.set_image(image)
-    side = ours.config.low_res_size
-    mask_input = np.random.default_rng(0).normal(0, 5, (1, side, side)).astype(np.float32)
-    cases = {
-        **IMAGE_PROMPTS,
-        "mask alone": {"mask_input": mask_input},
-        "point and mask": {**IMAGE_PROMPTS["one point"], "mask_input": mask_input},
-    }
-    worst = 0.0
-    for prompt in cases.values():
-        prompt = {name: np.asarray(value) for name, value in prompt.items()}
-        for multimask in (True, False):
-            arguments = {**prompt, "multimask_output": multimask, "return_logits": True}
-            expected = [torch.as_tensor(x) for x in their_predictor.predict(**arguments)]
-            got = [torch.as_tensor(x) for x in our_predictor.predict(**arguments)]
-            assert [x.shape for x in got] == [x.shape for x in expected]
-            assert masks_agree(got[0], expected[0], TOLERANCE)
-            worst = max(
-                worst, *(largest_difference(a, b) for a, b in zip(got, expected, strict=True))
-            )
-    _report(capsys, f"{variant} image predictions", worst)
-    assert worst <= TOLERANCE
-
-
-def _compare_videos(
-    variant: str, tmp_path: Path, *, frame_size: tuple[int, int], size: int = SIZE
-) -> float:
-    theirs, ours = _pair(variant, tmp_path, video=True, size=size)
-    frames = reference.moving_frames(scenario.NUM_FRAMES, *frame_size)
-    folder = reference.write_frames(frames, tmp_path / "frames")
-    expected = scenario.run(theirs, theirs.init_state(str(folder)), size=frame_size, masks=True)
-    predictor = VideoPredictor(ours, reference_rules=True)
-    got = scenario.run(predictor, predictor.init_state(frames), size=frame_size, masks=True)
-    assert got.keys() == expected.keys()
-    for name in expected:
-        assert masks_agree(got[name], expected[name], TOLERANCE), name
-    return max(largest_difference(got[name], expected[name]) for name in expected)
+def test_image_features(variant: str, tmp_path: Path, check: Check) -> None:
+    check(f"{variant} image features", measure.image_features(variant, tmp_path, size=SIZE))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_video(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    difference = _compare_videos(variant, tmp_path, frame_size=(SIZE, SIZE))
-    _report(capsys, f"{variant} video of 12 frames", difference)
-    assert difference <= TOLERANCE
+def test_image_predictions(variant: str, tmp_path: Path, check: Check) -> None:
+    check(f"{variant} image predictions", measure.image_predictions(variant, tmp_path, size=SIZE))
 
 
-def test_video_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_video(variant: str, tmp_path: Path, check: Check) -> None:
+    check(f"{variant} video of 12 frames", measure.video(variant, tmp_path, size=SIZE))
+
+
+def test_video_of_another_size(tmp_path: Path, check: Check) -> None:
     """The reference's bicubic resizing of 8-bit frames, under `reference_rules`."""
-    difference = _compare_videos("sam2.1_hiera_tiny", tmp_path, frame_size=(150, 220))
-    _report(capsys, "sam2.1_hiera_tiny video of 150 x 220 pixels", difference)
-    assert difference <= TOLERANCE
+    agreement = measure.video("sam2.1_hiera_tiny", tmp_path, size=128, frame_size=(150, 220))
+    check("sam2.1_hiera_tiny video of 150 x 220 pixels", agreement)
 
 
 @pytest.mark.slow
-def test_video_at_full_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    difference = _compare_videos("sam2.1_hiera_tiny", tmp_path, frame_size=(1024, 1024), size=1024)
-    _report(capsys, "sam2.1_hiera_tiny video at 1024 pixels", difference)
-    assert difference <= TOLERANCE
+def test_video_at_full_size(tmp_path: Path, check: Check) -> None:
+    agreement = measure.video("sam2.1_hiera_tiny", tmp_path, size=1024)
+    check("sam2.1_hiera_tiny video at 1024 pixels", agreement)
 
 
 def _zero(*names: str) -> Callable[[SAM2], None]:
@@ -193,8 +123,7 @@ def test_leaving_out_any_part_is_noticed(
 ) -> None:
     """The proof that the comparison can fail: every part moves the result well beyond it."""
     size = 128
-    theirs, ours = _pair("sam2.1_hiera_tiny", tmp_path, video=True, size=size)
-    del theirs
+    _, ours = measure.pair("sam2.1_hiera_tiny", tmp_path, video=True, size=size)
     frames = reference.moving_frames(scenario.NUM_FRAMES, size, size)
     whole = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
 
@@ -212,6 +141,7 @@ def test_leaving_out_any_part_is_noticed(
         ours.load_state_dict(whole)
         for module, theta in thetas.items():
             module.theta = theta
-    for part, difference in sorted(moved.items(), key=lambda pair: pair[1])[:3]:
-        _report(capsys, f"without {part}", difference)
+    with capsys.disabled():
+        for part, difference in sorted(moved.items(), key=lambda pair: pair[1])[:3]:
+            print(f"\n  without {part}: the result moves by {difference:.1e} of the magnitude")
     assert {part: d for part, d in moved.items() if d < 10 * TOLERANCE} == {}
