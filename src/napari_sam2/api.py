@@ -322,6 +322,8 @@ def replay(
     image: Any = None,
     out: str | Path | None = None,
     *,
+    variant: str | None = None,
+    device: str | None = None,
     progress: bool = True,
     overwrite: bool = False,
     models: ModelHub | None = None,
@@ -338,6 +340,8 @@ def replay(
         The image, where the one that the file names is no longer there.
     out
         A ``.tif`` or ``.zarr`` to write the labels to.
+    variant, device
+        Another network or device than the session's; the masks then differ.
     progress
         Show a bar on a terminal.
     overwrite
@@ -355,6 +359,8 @@ def replay(
     again = replayed_session(
         Path(session),
         image,
+        variant=variant,
+        device=device,
         progress=progress,
         models=models,
         predictor_factory=predictor_factory,
@@ -373,6 +379,8 @@ def replayed_session(
     path: Path,
     image: Any = None,
     *,
+    variant: str | None = None,
+    device: str | None = None,
     progress: bool = True,
     models: ModelHub | None = None,
     predictor_factory: PredictorFactory | None = None,
@@ -381,10 +389,17 @@ def replayed_session(
     saved = files.read(path)
     source, found = saved.open_image(image)
     contents = saved.contents
-    settings = _computed_settings(contents.settings, contents.environment)
+    computed = _computed_settings(contents.settings, contents.environment)
+    if device is not None:
+        computed = replace(computed, device=device, dtype="auto")
+
+    def adapted(settings: SessionSettings) -> SessionSettings:
+        settings = replace(settings, device=computed.device, dtype=computed.dtype)
+        return settings if variant is None else replace(settings, variant=variant)
+
     again = Session(
         source,
-        **vars(settings),
+        **vars(adapted(contents.settings)),
         path=found,
         models=models,
         predictor_factory=predictor_factory,
@@ -394,7 +409,7 @@ def replayed_session(
             1 + (action.num_steps if isinstance(action, Propagate) else 0)
             for action in contents.log
         )
-        steps = repeat(again, contents.log, settings)
+        steps = repeat(again, contents.log, adapted)
         for _ in shown(steps, title="Replaying", total=total, wanted=progress):
             pass
     return again

@@ -37,6 +37,8 @@ a prompt file is JSON, a list with one entry per object and frame (x, y in pixel
 point_labels are 1 (inside the object) and 0 (outside); a mask is an uncompressed COCO run
 length encoding. A session saved by the widget may be given instead."""
 
+_OTHER = "instead of the one the session was computed with; the masks then differ"
+
 
 class UsageError(Exception):
     """The command was typed in a way that cannot work."""
@@ -212,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
         "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"
     )
 
+    replay.add_argument("--variant", choices=list_variants(), metavar="NAME", help=_OTHER)
+    replay.add_argument("--device", metavar="DEVICE", help=_OTHER)
+
     models = command("models", _models, "list the networks, or download one")
     models.add_argument("--download", choices=list_variants(), metavar="NAME")
     command("doctor", _doctor, "print what this installation consists of")
@@ -349,7 +354,14 @@ def _replay(chosen: argparse.Namespace) -> None:
     from napari_sam2.api import replay
 
     target = _target(chosen, chosen.session, "_labels")
-    replay(chosen.session, chosen.image, target, overwrite=chosen.overwrite)
+    replay(
+        chosen.session,
+        chosen.image,
+        target,
+        variant=chosen.variant,
+        device=chosen.device,
+        overwrite=chosen.overwrite,
+    )
     print(f"wrote {target}")
 
 

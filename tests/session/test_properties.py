@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeFrames, FakePredictor, moving_discs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_sam2
+from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.masks import compose_labels, store_drawn, store_logits
 from napari_sam2.session.prompt_files import decode_rle
 from napari_sam2.session.prompts import swap_xy

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import FakeFrames, FakePredictor, moving_discs
 
+from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from napari_sam2.session.history import (
@@ -23,7 +22,11 @@ from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings
 
 
-def repeat(session: Session, log: Iterable[Action], computed: SessionSettings) -> Iterator[None]:
+def repeat(
+    session: Session,
+    log: Iterable[Action],
+    adapted: Callable[[SessionSettings], SessionSettings],
+) -> Iterator[None]:
     """
     Do the actions of `log` again, yielding after each action and each propagated frame.
 
@@ -33,8 +36,8 @@ def repeat(session: Session, log: Iterable[Action], computed: SessionSettings) -
         A new session on the same image.
     log
         What was done.
-    computed
-        Its device and dtype replace those of the log, which may say "auto".
+    adapted
+        Names the device and dtype where the log says "auto".
     """
     for action in log:
         match action:
@@ -61,9 +64,7 @@ def repeat(session: Session, log: Iterable[Action], computed: SessionSettings) -
                     yield
                 results.close()
             case ChangeSettings(settings):
-                session.change_settings(
-                    replace(settings, device=computed.device, dtype=computed.dtype)
-                )
+                session.change_settings(adapted(settings))
             case Undo():
                 session.undo()
             case Redo():
