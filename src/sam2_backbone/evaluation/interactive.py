@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sam2_backbone.evaluation.metrics import intersection_over_union
+from sam2_backbone.inference.results import FrameResult
 from sam2_backbone.inference.video_predictor import VideoPredictor
-from sam2_backbone.inference.video_state import FrameResult, VideoState
+from sam2_backbone.inference.video_state import VideoState
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sam2_backbone.inference.transforms import (
     to_model_input,
 )
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
+from sam2_backbone.inference.window import WindowAnswer
 from sam2_backbone.memory.bank import FrameMemory
 from sam2_backbone.memory.selection import Recall, select_memories
 from sam2_backbone.modeling.sam2 import (
@@ -328,6 +329,21 @@ class FrameStep:
         memory = replace(memory, obj_ptr=self.model.adopt_mask(features, mask).obj_ptr[0])
         item.bank.update(frame_idx, memory)
         return memory
+
+
+def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
+    """What `choose_window` needs to know of an answer."""
+    mask = answer.memory.low_res_masks[0] > 0
+    view = answer.view
+    height, width = frame_size
+    is_cut = (
+        (view.top > 0 and bool(mask[0].any()))
+        or (view.left > 0 and bool(mask[:, 0].any()))
+        or (view.top + view.height < height and bool(mask[-1].any()))
+        or (view.left + view.width < width and bool(mask[:, -1].any()))
+    )
+    share = float(mask.float().mean()) ** 0.5
+    return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)
 
 
 def follow(before: Sighting, frame_size: tuple[int, int]) -> View:

@@ -119,3 +119,31 @@ def check_mask(mask: ArrayLike | Tensor, size: tuple[int, int]) -> NDArray[np.bo
     if array.shape != size:
         raise ValueError(f"the mask has shape {array.shape}, the frame {size}: they must be equal")
     return array.astype(bool)
+
+
+def mask_extent(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
+    """Top, left, bottom, right edges of a mask in pixels; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if rows.size == 0:
+        return None
+    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
+
+
+def merge_prompts(
+    new: FramePrompts, old: FramePrompts | None, *, replace_old: bool
+) -> FramePrompts:
+    """Add new points to old ones, or replace them.
+
+    Raises
+    ------
+    ValueError
+        If nothing is prompted, or a box is to be added to points.
+    """
+    if new.box is not None and not replace_old:
+        raise ValueError("a box replaces earlier points: give it with clear_old_points=True")
+    if old is not None and not replace_old and old.mask is None:
+        points, labels = torch.cat((old.points, new.points)), torch.cat((old.labels, new.labels))
+        new = FramePrompts(points, labels, box=old.box)
+    if not bool((new.labels >= 0).any()) and new.box is None:
+        raise ValueError("the prompt is empty: give at least one point, a box or a mask")
+    return new

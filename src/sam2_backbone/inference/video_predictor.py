@@ -9,26 +9,22 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sam2_backbone.inference.feature_cache import FeatureCache
-from sam2_backbone.inference.frame_step import Answer, FrameStep, sighting
+from sam2_backbone.inference.frame_step import Answer, FrameStep, judged, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
-from sam2_backbone.inference.prompts import FramePrompts, check_box, check_mask, check_points
-from sam2_backbone.inference.transforms import View, to_view_size
-from sam2_backbone.inference.video_state import (
-    FrameResult,
-    ObjectMask,
-    ObjectState,
-    Sighting,
-    VideoState,
-    paste,
+from sam2_backbone.inference.prompts import (
+    FramePrompts,
+    check_box,
+    check_mask,
+    check_points,
+    mask_extent,
+    merge_prompts,
 )
-from sam2_backbone.inference.window import (
-    WindowAnswer,
-    choose_window,
-    click_windows,
-    window_around_extent,
-)
+from sam2_backbone.inference.results import FrameResult, ResultLayout
+from sam2_backbone.inference.transforms import View
+from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
+from sam2_backbone.inference.window import choose_window, click_windows, window_around_extent
 from sam2_backbone.memory.bank import ARCHIVED_LOGIT, FrameMemory, MemoryBank
-from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE, NO_OBJECT_LOGIT, SAM2
+from sam2_backbone.modeling.sam2 import SAM2
 
 MaskLogits = tuple[int, list[int], Tensor]
 _DIRECTIONS = ("forward", "backward", "both")
@@ -54,6 +50,7 @@ class VideoPredictor:
         self.model = model
         self.reference_rules = reference_rules
         self._step = FrameStep(model, reference_rules=reference_rules)
+        self._layout = ResultLayout(model.device, reference_rules=reference_rules)
 
     def init_state(
         self,
@@ -132,14 +129,14 @@ class VideoPredictor:
             clear_old_points=clear_old_points,
             box=box,
         )
-        return self._all_objects(state, frame_idx)
+        return self._layout.whole_frame(state, frame_idx)
 
     def add_new_mask(
         self, state: VideoState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor
     ) -> MaskLogits:
         """Prompt an object with a (H, W) mask; returns as `add_new_points_or_box`."""
         self.answer(state, frame_idx, obj_id, mask=mask)
-        return self._all_objects(state, frame_idx)
+        return self._layout.whole_frame(state, frame_idx)
 
     @torch.inference_mode()
     def answer(
@@ -172,19 +169,19 @@ class VideoPredictor:
                 mask=check_mask(mask, state.frame_size),
             )
         else:
-            prompts = _merge(
+            prompts = merge_prompts(
                 FramePrompts(
                     *check_points(points, labels, state.frame_size),
                     box=check_box(box, state.frame_size),
                 ),
-                None if known is None or clear_old_points else known.prompts.get(frame_idx),
+                None if known is None else known.prompts.get(frame_idx),
                 replace_old=clear_old_points,
             )
         item = known or ObjectState(obj_id, self._bank())
         answer = self._ask(state, item, frame_idx, prompts)
         state.objects[obj_id] = item
         self._keep(item, frame_idx, prompts, answer)
-        return self._result(state, frame_idx, [item], candidates=answer)
+        return self._layout.result(state, frame_idx, [item], answer=answer)
 
     @torch.inference_mode()
     def load_mask(
@@ -195,7 +192,7 @@ class VideoPredictor:
         item = state.get(obj_id)
         array = check_mask(mask, state.frame_size)
         view = View.whole(*state.frame_size)
-        extent = _extent(array)
+        extent = mask_extent(array)
         if state.window is not None and extent is not None:
             view = window_around_extent(extent, state.frame_size)
         part = torch.from_numpy(array[view.slices].astype("float32"))[None, None]
@@ -225,7 +222,7 @@ class VideoPredictor:
         item.bank.drop_tracked(frame_idx)
         item.sightings.pop(frame_idx, None)
         item.visited.pop(frame_idx, None)
-        return self._all_objects(state, frame_idx)
+        return self._layout.whole_frame(state, frame_idx)
 
     def remove_object(self, state: VideoState, obj_id: int) -> list[int]:
         """Forget an object; returns the ids that are left."""
@@ -268,7 +265,7 @@ class VideoPredictor:
         """
         for frame_idx in self._range(state, start_frame_idx, max_frame_num_to_track, reverse):
             self._visit(state, list(state.iterate()), frame_idx, reverse=reverse, again=True)
-            yield self._all_objects(state, frame_idx, reverse=reverse)
+            yield self._layout.whole_frame(state, frame_idx, reverse=reverse)
 
     @torch.inference_mode()
     def propagate(
@@ -319,7 +316,7 @@ class VideoPredictor:
                 due = [i for i in due if not i.fresh(frame_idx)]
                 if due:
                     self._visit(state, due, frame_idx, reverse=reverse, again=False)
-                    yield self._result(state, frame_idx, due)
+                    yield self._layout.result(state, frame_idx, due)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -335,7 +332,7 @@ class VideoPredictor:
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
     ) -> Answer:
         if prompts.mask is not None:
-            extent = _extent(prompts.mask)
+            extent = mask_extent(prompts.mask)
             view = View.whole(*state.frame_size)
             if state.window is not None and extent is not None:
                 view = window_around_extent(extent, state.frame_size)
@@ -344,7 +341,7 @@ class VideoPredictor:
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
         if len(answers) == 1:
             return answers[0]
-        return answers[choose_window([_judged(a, state.frame_size) for a in answers])]
+        return answers[choose_window([judged(a, state.frame_size) for a in answers])]
 
     def _views(
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
@@ -423,109 +420,3 @@ class VideoPredictor:
             nothing = self.reference_rules and start == 0
             return range(0) if nothing else range(start, last - 1, -1)
         return range(start, last + 1)
-
-    def _all_objects(
-        self, state: VideoState, frame_idx: int, *, reverse: bool | None = None
-    ) -> MaskLogits:
-        items = list(state.iterate())
-        parts = tuple(self._part(state, item, frame_idx) for item in items)
-        if reverse is not None and not self.reference_rules:
-            parts = tuple(
-                part if item.anchored(frame_idx, reverse=reverse) else _nothing(item, self.model)
-                for item, part in zip(items, parts, strict=True)
-            )
-        return frame_idx, [item.obj_id for item in items], paste(parts, state.frame_size)
-
-    def _part(self, state: VideoState, item: ObjectState, frame_idx: int) -> ObjectMask:
-        prompts = item.prompts.get(frame_idx)
-        if prompts is not None and prompts.mask is not None and not self.reference_rules:
-            return _exact(item.obj_id, prompts, self.model.device)
-        tracked = item.bank.get_tracked(frame_idx) if self.reference_rules else None
-        memory = tracked or item.bank.get(frame_idx)
-        if memory is None:
-            return _nothing(item, self.model)
-        view = item.sightings[frame_idx].view
-        return self._mask(item.obj_id, view, memory.low_res_masks)
-
-    def _mask(self, obj_id: int, view: View, low_res_masks: Tensor) -> ObjectMask:
-        logits = to_view_size(low_res_masks[None].to(self.model.device), view)[0, 0]
-        return ObjectMask(obj_id, view.top, view.left, logits)
-
-    def _result(
-        self,
-        state: VideoState,
-        frame_idx: int,
-        items: Sequence[ObjectState],
-        *,
-        candidates: Answer | None = None,
-    ) -> FrameResult:
-        memories = [item.bank.get(frame_idx) for item in items]
-        shown: tuple[ObjectMask, ...] = ()
-        if candidates is not None and candidates.candidates is not None:
-            shown = tuple(
-                self._mask(items[0].obj_id, candidates.view, mask[None])
-                for mask in candidates.candidates
-            )
-        return FrameResult(
-            frame_idx=frame_idx,
-            frame_size=state.frame_size,
-            obj_ids=tuple(item.obj_id for item in items),
-            object_masks=tuple(self._part(state, item, frame_idx) for item in items),
-            object_scores=torch.tensor([m.object_score for m in memories if m is not None]),
-            ious=torch.tensor([m.iou for m in memories if m is not None]),
-            candidates=shown,
-        )
-
-
-def _merge(new: FramePrompts, old: FramePrompts | None, *, replace_old: bool) -> FramePrompts:
-    if new.box is not None and not replace_old:
-        raise ValueError("a box replaces earlier points: give it with clear_old_points=True")
-    if old is not None and old.mask is None:
-        new = FramePrompts(
-            torch.cat((old.points, new.points)), torch.cat((old.labels, new.labels)), box=old.box
-        )
-    if not bool((new.labels >= 0).any()) and new.box is None:
-        raise ValueError("the prompt is empty: give at least one point, a box or a mask")
-    return new
-
-
-def _exact(obj_id: int, prompts: FramePrompts, device: torch.device) -> ObjectMask:
-    """Return a person's mask, to the pixel."""
-    assert prompts.mask is not None
-    extent = _extent(prompts.mask)
-    if extent is None:
-        return ObjectMask(obj_id, 0, 0, torch.full((1, 1), NO_OBJECT_LOGIT, device=device))
-    top, left, bottom, right = (int(v) for v in extent)
-    part = torch.from_numpy(prompts.mask[top:bottom, left:right].astype("float32")).to(device)
-    return ObjectMask(obj_id, top, left, part * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS)
-
-
-def _nothing(item: ObjectState, model: SAM2) -> ObjectMask:
-    return ObjectMask(item.obj_id, 0, 0, torch.full((1, 1), NO_OBJECT_LOGIT, device=model.device))
-
-
-def _extent(mask: ArrayLike) -> tuple[float, float, float, float] | None:
-    tensor = torch.as_tensor(mask)
-    rows, columns = tensor.any(1).nonzero(), tensor.any(0).nonzero()
-    if rows.numel() == 0:
-        return None
-    return (
-        float(rows[0, 0]),
-        float(columns[0, 0]),
-        float(rows[-1, 0] + 1),
-        float(columns[-1, 0] + 1),
-    )
-
-
-def _judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
-    mask = answer.memory.low_res_masks[0] > 0
-    view = answer.view
-    height, width = frame_size
-    is_cut = (
-        (view.top > 0 and bool(mask[0].any()))
-        or (view.left > 0 and bool(mask[:, 0].any()))
-        or (view.top + view.height < height and bool(mask[-1].any()))
-        or (view.left + view.width < width and bool(mask[:, -1].any()))
-    )
-    share = float(mask.float().mean()) ** 0.5
-    return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)

@@ -5,79 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from sam2_backbone.inference.feature_cache import FeatureCache
 from sam2_backbone.inference.frames import FrameSource
 from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import Intensities, View
 from sam2_backbone.memory.bank import MemoryBank
-from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT
-
-
-@dataclass(frozen=True)
-class ObjectMask:
-    """Logits of one object in a part of a frame; outside of it they are -1024.
-
-    Attributes
-    ----------
-    top, left
-        Position of the part in the frame, in pixels.
-    logits
-        (h, w) float32.
-    """
-
-    obj_id: int
-    top: int
-    left: int
-    logits: Tensor
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What the model says of a frame.
-
-    Attributes
-    ----------
-    frame_size
-        (H, W) in pixels.
-    obj_ids
-        The objects, in the order of the rows below.
-    object_masks
-        One part of the frame for each object.
-    object_scores
-        (N,) logits of presence.
-    ious
-        (N,) predicted IoU.
-    candidates
-        The three masks of an ambiguous click, best first; else empty.
-    """
-
-    frame_idx: int
-    frame_size: tuple[int, int]
-    obj_ids: tuple[int, ...]
-    object_masks: tuple[ObjectMask, ...]
-    object_scores: Tensor
-    ious: Tensor
-    candidates: tuple[ObjectMask, ...] = ()
-
-    @property
-    def mask_logits(self) -> Tensor:
-        """(N, 1, H, W) float32 logits over the whole frame; a mask is where they are positive."""
-        return paste(self.object_masks, self.frame_size)
-
-
-def paste(parts: tuple[ObjectMask, ...], frame_size: tuple[int, int]) -> Tensor:
-    """Lay parts into whole frames, (N, 1, H, W)."""
-    if parts and all(tuple(part.logits.shape) == frame_size for part in parts):
-        return torch.stack([part.logits for part in parts])[:, None]
-    device = parts[0].logits.device if parts else None
-    whole = torch.full((len(parts), 1, *frame_size), NO_OBJECT_LOGIT, device=device)
-    for row, part in enumerate(parts):
-        height, width = part.logits.shape
-        whole[row, 0, part.top : part.top + height, part.left : part.left + width] = part.logits
-    return whole
 
 
 @dataclass(frozen=True)
