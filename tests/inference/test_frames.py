@@ -54,6 +54,23 @@ def test_a_folder_in_natural_order(tmp_path: Path) -> None:
         as_frame_source(tmp_path).read(3)
 
 
+def test_a_video_file_at_random(tmp_path: Path) -> None:
+    iio = pytest.importorskip("imageio.v3")
+    pytest.importorskip("av")
+    frames = np.zeros((12, 64, 80, 3), np.uint8)
+    for t in range(12):
+        frames[t, 10:30, 5 * t : 5 * t + 20] = 200
+    iio.imwrite(tmp_path / "v.mp4", frames, plugin="pyav", codec="mpeg4", fps=10)
+    source = as_frame_source(tmp_path / "v.mp4")
+    assert (source.num_frames, source.height, source.width, source.is_rgb) == (12, 64, 80, True)
+    for t in (0, 11, 5):
+        assert int(source.read(t)[20, 5 * t + 10, 0]) > 150
+        assert int(source.read(t)[20, (5 * t + 40) % 80, 0]) < 50
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(FrameReadError, match="cannot be read as a video"):
+        as_frame_source(tmp_path / "bad.mp4")
+
+
 def test_files_that_are_no_frames(tmp_path: Path) -> None:
     with pytest.raises(FrameReadError, match="holds no images"):
         as_frame_source(tmp_path)

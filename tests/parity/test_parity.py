@@ -118,6 +118,7 @@ PARTS: dict[str, Callable[[SAM2], None]] = {
 }
 
 
+@pytest.mark.timeout(1800)
 def test_leaving_out_any_part_is_noticed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
