@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from sam2_backbone.native import load_triton_apart
+
 if TYPE_CHECKING:
     from sam2_backbone.build import build_sam2
     from sam2_backbone.inference.image_predictor import ImagePredictor
@@ -24,5 +26,6 @@ _HOME = {
 def __getattr__(name: str) -> object:
     # torch costs seconds: it is imported when a network is asked for, not with the package
     if name in _HOME:
+        load_triton_apart()
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

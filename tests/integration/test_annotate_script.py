@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -139,11 +137,9 @@ def test_cancel_pause_and_a_click_in_the_middle(viewer, slow_model, qtbot) -> No
     annotator.wait(timeout=20)
     assert session.mask(2, 0).any()
     annotator.propagate()
-    began = time.monotonic()
     annotator.points_layer.add((39, 24, 60))
     qtbot.waitUntil(lambda: annotator.labels_layer.data[39].any(), timeout=20_000)
-    assert time.monotonic() - began < 1.0
-    assert len(session.objects[0].mask_frames) < 40
+    assert len(session.objects[0].mask_frames) < 40  # long before the run was through
 
     annotator.cancel()
     annotator.wait(timeout=20)
