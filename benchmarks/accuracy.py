@@ -36,7 +36,7 @@ STACKS = {
 
 def still_rows(
     predictor: VideoPredictor, stills: list[LabelledSequence], objects: int, images: int
-) -> tuple[dict[str, list[Attempt]], dict[str, list[str]]]:
+) -> dict[str, list[Attempt]]:
     """Return the attempts on each kind of image."""
     attempts: dict[str, list[Attempt]] = defaultdict(list)
     rng = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def still_rows(
             predictor, image, labels, name=still.name, obj_ids=[int(i) for i in chosen]
         )
         attempts[still.kind] += done
-    return attempts, {}
+    return attempts
 
 
 def summary(attempts: list[Attempt]) -> dict[str, float]:
@@ -117,15 +117,15 @@ def main() -> int:
         if not (options.data / name / "dev").exists():
             continue
         stills = read_tree(options.data / name / "dev", split="dev")
-        by_kind, _ = still_rows(predictor, stills, options.objects, options.images)
+        by_kind = still_rows(predictor, stills, options.objects, options.images)
         everything = [a for attempts in by_kind.values() for a in attempts]
-        report["stills"][f"{name}/dev"] = summary(everything)
+        rows = {f"{name}/dev": summary(everything)}
         if len(by_kind) > 1:
-            for kind, attempts in sorted(by_kind.items()):
-                report["stills"][f"- {kind}"] = summary(attempts)
-        for row in list(report["stills"].items())[-4:]:
+            rows |= {f"- {kind}": summary(by_kind[kind]) for kind in sorted(by_kind)}
+        report["stills"] |= rows
+        for row in rows.items():
             sys.stdout.write(_line(*row))
-            sys.stdout.flush()
+        sys.stdout.flush()
     if not options.skip_tracking and (options.data / "stacks").exists():
         report["tracking"] = track_rows(predictor, options.data / "stacks")
         for row in report["tracking"].items():

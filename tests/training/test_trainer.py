@@ -15,7 +15,7 @@ from sam2_backbone.variants import TEST_CONFIG
 
 from .test_data import discs
 
-MIXED = Stage(share=1.0, input_size=64, stills=2, objects=3, clips=((1, 3, 2),))
+MIXED = Stage(share=1.0, input_size=64, stills=2, objects=3, clips=((1, 3, 2),), clip_share=1.0)
 ARGS = TrainingArgs(stages=(MIXED,), min_area=20, loader_workers=0, log_steps=1, warmup_steps=1)
 
 

@@ -26,7 +26,9 @@ class Stage:
     zoom
         Side of a crop in units of its central object's size, smallest and largest.
     clips
-        (clips, frames, objects) triples; each step draws one of them. Empty: stills only.
+        (clips, frames, objects) triples; a step with clips draws one of them. Empty: stills only.
+    clip_share
+        Share of the steps that have clips beside the stills.
     freeze_norm
         Keep the trunk's batch statistics.
     prompts
@@ -34,38 +36,29 @@ class Stage:
     """
 
     share: float
-    input_size: int = 256
-    stills: int = 6
-    objects: int = 16
+    input_size: int = 128
+    stills: int = 12
+    objects: int = 4
     corrections: int = 1
-    zoom: tuple[float, float] = (1.3, 7.0)
+    zoom: tuple[float, float] = (1.2, 4.0)
     clips: tuple[tuple[int, int, int], ...] = ()
+    clip_share: float = 0.6
     freeze_norm: bool = False
     prompts: bool = True
 
 
-_SMALL, _MIDDLE = (1.2, 4.0), (1.3, 5.5)  # zoom for crops of 128 and 192 pixels
 DEFAULT_STAGES = (
-    # the trunk first, then clicks and boxes, then memory; small crops are cheap and look alike
-    Stage(share=0.12, input_size=128, stills=16, objects=0, zoom=_SMALL, prompts=False),
-    Stage(share=0.2, input_size=128, stills=16, objects=4, zoom=_SMALL),
+    # the trunk first, then clicks and boxes, then memory beside them
+    Stage(share=0.12, stills=16, objects=0, prompts=False),
+    Stage(share=0.22, stills=16, objects=4),
+    Stage(share=0.46, stills=12, objects=4, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
     Stage(
-        share=0.25,
-        input_size=128,
+        share=0.2,
         stills=12,
-        objects=4,
-        zoom=_SMALL,
-        clips=((1, 5, 5), (2, 3, 4), (1, 7, 4)),
-    ),
-    Stage(
-        share=0.25,
-        input_size=192,
-        stills=6,
         objects=5,
-        zoom=_MIDDLE,
-        clips=((1, 4, 6), (1, 3, 6), (1, 6, 5)),
+        clips=((1, 5, 6), (2, 3, 5), (1, 8, 5)),
+        freeze_norm=True,
     ),
-    Stage(share=0.18, stills=4, objects=6, clips=((1, 4, 6), (1, 5, 5)), freeze_norm=True),
 )
 
 
@@ -84,8 +77,8 @@ class TrainingArgs:
     ema_decay: float = 0.998
     box_share: float = 0.3
     mask_share: float = 0.05
-    min_area: int = 120
-    threads: int = 2
+    min_area: int = 100
+    threads: int = 1
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 20

@@ -51,7 +51,7 @@ class StepBatches(Dataset[StepBatch]):
         rng = np.random.default_rng(seed)
         stills = self._stills(rng) if self.stage.stills else None
         clips = None
-        if self.stage.clips:
+        if self.stage.clips and rng.random() < self.stage.clip_share:
             shape = self.stage.clips[rng.integers(len(self.stage.clips))]
             clips = self._clips(rng, *shape)
         return StepBatch(step, stills, clips)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ABSENT_WEIGHT = 5.0  # of an absent object in the presence term: few are
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -73,7 +75,9 @@ def prediction_loss(
     with torch.no_grad():
         achieved = mask_iou(logits, truth)
     quality = (iou_predictions - achieved).abs().mean(1)
-    presence = F.binary_cross_entropy_with_logits(object_score_logits[:, 0].float(), present)
+    rarity = torch.where(present > 0, 1.0, ABSENT_WEIGHT)
+    score = object_score_logits[:, 0].float()
+    presence = F.binary_cross_entropy_with_logits(score, present, weight=rarity)
     seen = present.sum().clamp(min=1)
     supervised = ((best + weights.iou * quality) * present).sum() / seen
     return supervised + weights.presence * presence

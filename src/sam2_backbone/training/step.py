@@ -26,6 +26,8 @@ IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
+TOLD_SHARE = 0.4  # of objects whose true mask is remembered, so that later frames can be learned
+CLIP_WEIGHT = 0.6  # of a clip's loss beside that of the stills
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class StepLoss:
                 prompts = first_prompts(batch.clicks, batch.boxes, target, batch.kind)
                 several = batch.kind == CLICK
                 answer = self.model.predict_masks(marked, prompts, multimask_output=several)
-                result.loss = result.loss + 0.5 * self._loss(answer, target)
+                result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target)
             else:
                 conditioned = memory.condition(plain, frame_idx)
                 answer = self.model.predict_masks(conditioned, Prompts(), multimask_output=True)
@@ -258,13 +260,16 @@ class StepLoss:
                     )
                     prompts = add_click(Prompts(), coords, signs, best)
                     answer = self.model.predict_masks(conditioned, prompts, multimask_output=True)
-                    result.loss = result.loss + self._loss(answer, target) / (num_frames - 1)
-            memory.store(plain, answer.best, target, frame_idx, prompted=prompted)
+                    result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (
+                        num_frames - 1
+                    )
+            told = torch.rand(len(target), generator=generator) < TOLD_SHARE
+            memory.store(plain, answer.best, target, frame_idx, prompted=prompted, told=told)
 
     def _track_loss(
         self, answer: MaskPrediction, target: Tensor, num_frames: int, result: StepResult
     ) -> None:
-        result.loss = result.loss + self._loss(answer, target) / (num_frames - 1)
+        result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (num_frames - 1)
         present = target.flatten(1).amax(1) > 0
         achieved = mask_iou(answer.best.low_res_masks.detach(), target)[:, 0]
         _add(result, "track", float(achieved[present].sum()), int(present.sum()))
@@ -315,10 +320,16 @@ class ClipMemory:
         frame_idx: int,
         *,
         prompted: bool,
+        told: Tensor,
     ) -> None:
-        """Remember a frame; where the object is truly absent, remember that it is."""
+        """Remember a frame; where the object is truly absent, remember that it is.
+
+        Objects that are `told` (N,) remember their true mask. No gradient goes back through the
+        remembered mask: it would grow from frame to frame.
+        """
         present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
-        logits = torch.where(present[..., None, None], answer.low_res_masks, ABSENT_LOGIT)
+        masks = torch.where(told[:, None, None, None], target * 20 - 10, answer.low_res_masks)
+        logits = torch.where(present[..., None, None], masks.detach(), ABSENT_LOGIT)
         score = present.float() * 20 - 10
         pointer = torch.where(
             present, answer.obj_ptr, self.model.no_object_pointer.to(answer.obj_ptr.dtype)

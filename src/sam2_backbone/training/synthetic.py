@@ -56,7 +56,7 @@ class MotionRange:
     jitter: float = 0.012
     sprite_step: float = 0.06
     max_sprites: int = 4
-    leave: float = 0.35
+    leave: float = 0.5
 
 
 @dataclass(frozen=True)
