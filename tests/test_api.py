@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 import napari_sam2
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
+from napari_sam2.session.images import read_array
 from napari_sam2.session.session import Session
 
 MOVIE = moving_discs()
@@ -276,6 +278,35 @@ def test_track_a_file(tmp_path: Path) -> None:
     path = tmp_path / "movie.tif"
     tifffile.imwrite(path, MOVIE)
     np.testing.assert_array_equal(track(path, {0: LABELS}), track(MOVIE, {0: LABELS}))
+
+
+def test_a_compressed_tiff_is_read_a_frame_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, MOVIE, compression="zlib")
+    assert isinstance(read_array(path), zarr.Array)
+    np.testing.assert_array_equal(track(path, {0: LABELS}), track(MOVIE, {0: LABELS}))
+
+
+def test_files_of_every_kind(tmp_path: Path) -> None:
+    colour = np.repeat(IMAGE[..., None], 3, axis=-1)
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb")
+    tifffile.imwrite(tmp_path / "b.ome.tif", MOVIE, metadata={"axes": "TYX"}, ome=True)
+    np.save(tmp_path / "c.npy", IMAGE)
+    Image.fromarray(IMAGE).save(tmp_path / "d.png")
+    Image.fromarray(colour).save(tmp_path / "e.jpg")
+    zarr.create_group(tmp_path / "f.zarr").create_array("0", data=MOVIE)
+    shapes = {}
+    for path in sorted(tmp_path.iterdir()):
+        source = Session(path, predictor_factory=FakePredictor).source
+        shapes[path.name] = (source.num_frames, source.is_rgb, source.read(0).shape[:2])
+    assert shapes == {
+        "a.tif": (1, True, IMAGE.shape),
+        "b.ome.tif": (8, False, IMAGE.shape),
+        "c.npy": (1, False, IMAGE.shape),
+        "d.png": (1, False, IMAGE.shape),
+        "e.jpg": (1, True, IMAGE.shape),
+        "f.zarr": (8, False, IMAGE.shape),
+    }
 
 
 @pytest.mark.parametrize(

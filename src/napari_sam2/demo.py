@@ -32,7 +32,7 @@ _MIN_FRAMES = 20
 _MAX_CELLS = 8
 _SHEET_FRAMES = 12
 #: The reference merges these with a neighbour at some time, see samples/README.md.
-_DOUBTFUL = (5,)
+_DOUBTFUL = (5, 6)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,19 @@ def written_whole(path: Path) -> Iterator[Path]:
         if part.is_file():
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-        if path.is_dir() and not path.is_symlink():
-            os.replace(path, folder / "replaced")
-        os.replace(part, path)
+        _put(part, path, aside=folder / "replaced")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put(part: Path, path: Path, *, aside: Path) -> None:
+    """Rename `part` to `path`; a folder that is there cannot be renamed over and steps aside."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    if is_folder:
+        os.replace(path, aside)
+    try:
+        os.replace(part, path)
+    except OSError:
+        if is_folder:
+            os.replace(aside, path)
+        raise

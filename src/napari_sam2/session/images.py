@@ -133,8 +133,11 @@ def _read_tiff(path: Path) -> Any:
 
     try:
         return tifffile.memmap(path, mode="r")
-    except ValueError:
-        return tifffile.imread(path)
+    except ValueError:  # compressed: a page is decoded when its frame is read
+        import zarr
+
+        node = zarr.open(tifffile.imread(path, aszarr=True), mode="r")
+        return node if isinstance(node, zarr.Array) else node["0"]
 
 
 def _read_zarr(path: Path) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal, SignalGroup
 
-from napari_sam2.session.history import Action, History, SetPrompts
+from napari_sam2.session.history import Action, History, SetLocks, SetPrompts
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.segmentation import Segmentation
@@ -117,6 +118,33 @@ class Ledger:
         dropped = state.masks.keys() - after.masks.keys()
         for changed in sorted(dropped | {frame_idx}):
             self.later(self.events.masks_changed.emit, changed, (state.obj_id,))
+
+    def set_locks(
+        self, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
+    ) -> None:
+        """Lock or unlock frames of an object, all that have a mask for ``None``, as one step."""
+        with self.turn():
+            state = self.object(obj_id)
+            if frame_idx is None:
+                chosen = tuple(sorted(state.masks))
+            elif isinstance(frame_idx, Iterable):
+                chosen = tuple(sorted({self.frame(index) for index in frame_idx}))
+            else:
+                chosen = (self.frame(frame_idx),)
+            without = [index for index in chosen if locked and index not in state.masks]
+            if without:
+                raise ValueError(
+                    f"Object {state.obj_id} has no mask on frame {without[0]} to be locked."
+                )
+            after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
+            if after == state.locked:
+                return
+            self.commit(
+                "Lock" if locked else "Unlock",
+                self.document.with_object(replace(state, locked=after)),
+                SetLocks(state.obj_id, chosen, locked),
+            )
+            self.later(self.events.objects_changed.emit)
 
     def restore(self, document: Document) -> None:
         """Make an earlier or later document the present; the model hears of it when next asked."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import get_args
 
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.history import Direction, Propagate
 from napari_sam2.session.ledger import Ledger
-from napari_sam2.session.objects import Document, ObjectState
+from napari_sam2.session.objects import Document
 from napari_sam2.session.predictor import FrameResultLike
 from napari_sam2.session.segmentation import stored_masks
 
 
 def checked_propagation(
+    ledger: Ledger,
     direction: Direction,
-    chosen: Sequence[ObjectState] | None,
-    frames: Sequence[int] | None,
-    document: Document,
+    obj_ids: Iterable[int] | None,
+    frames: Iterable[int] | None,
 ) -> Propagate:
     """
     Return the propagation asked for, with no step done.
@@ -26,21 +26,24 @@ def checked_propagation(
     Raises
     ------
     ValueError
-        An unknown direction, or nothing to follow.
+        An unknown direction, object or frame, or nothing to follow.
     """
     if direction not in get_args(Direction):
         raise ValueError(
             f"The direction must be 'forward', 'backward' or 'both', got {direction!r}."
         )
+    chosen = None if obj_ids is None else [ledger.object(obj_id) for obj_id in obj_ids]
+    wanted = None if frames is None else {ledger.frame(frame_idx) for frame_idx in frames}
     without = [state.obj_id for state in chosen or () if not state.prompts]
     if without:
         raise ValueError(f"Object {without[0]} has no prompt: click on it first.")
-    if not any(state.prompts for state in chosen or document.objects.values()):
+    followed = ledger.document.objects.values() if chosen is None else chosen
+    if not any(state.prompts for state in followed):
         raise ValueError("There is nothing to follow: give an object a prompt first.")
     return Propagate(
         direction=direction,
         obj_ids=None if chosen is None else tuple(dict.fromkeys(state.obj_id for state in chosen)),
-        frames=None if frames is None else tuple(sorted(set(frames))),
+        frames=None if wanted is None else tuple(sorted(wanted)),
         num_steps=0,
     )
 

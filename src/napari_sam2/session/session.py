@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,11 +19,9 @@ from napari_sam2.session.history import (
     Direction,
     History,
     NewObject,
-    Propagate,
     Reload,
     RemoveObject,
     RenameObject,
-    SetLocks,
 )
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
@@ -216,11 +215,11 @@ class Session:
 
     def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Accept masks, of all frames if `frame_idx` is ``None``: they are never overwritten."""
-        self._set_locks(obj_id, frame_idx, locked=True)
+        self._ledger.set_locks(obj_id, frame_idx, locked=True)
 
     def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Let masks change again."""
-        self._set_locks(obj_id, frame_idx, locked=False)
+        self._ledger.set_locks(obj_id, frame_idx, locked=False)
 
     # Prompts
 
@@ -322,7 +321,7 @@ class Session:
         frames
             Frames to fill in; all if ``None``.
         """
-        request = self._request(direction, obj_ids, frames)
+        request = checked_propagation(self._ledger, direction, obj_ids, frames)
         return run(self._ledger, request)
 
     def propagation_length(
@@ -332,7 +331,7 @@ class Session:
         frames: Iterable[int] | None = None,
     ) -> int:
         """Return how many steps `propagate` takes at most with these arguments."""
-        request = self._request(direction, obj_ids, frames)
+        request = checked_propagation(self._ledger, direction, obj_ids, frames)
         return expected_steps(request, self._ledger.document, self.num_frames)
 
     def frame(self, frame_idx: int) -> int:
@@ -430,6 +429,15 @@ class Session:
             models=models,
             predictor_factory=predictor_factory,
         )
+        if session._uses_models and contents.weights_sha256 is not None:
+            now = weights_sha256(contents.settings)
+            if now != contents.weights_sha256:
+                warnings.warn(
+                    f"The weights of {contents.settings.variant} are not those that the session "
+                    f"{saved.path.name} was made with: new answers may differ.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         session._begin(contents.document, contents.next_obj_id, contents.log)
         return session
 
@@ -441,32 +449,6 @@ class Session:
         self._ledger.touch()
         self._ledger.later(self.events.all_changed.emit)
 
-    def _set_locks(
-        self, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
-    ) -> None:
-        with self._ledger.turn():
-            state = self._ledger.object(obj_id)
-            if frame_idx is None:
-                chosen = tuple(sorted(state.masks))
-            elif isinstance(frame_idx, Iterable):
-                chosen = tuple(sorted({self._ledger.frame(index) for index in frame_idx}))
-            else:
-                chosen = (self._ledger.frame(frame_idx),)
-            without = [index for index in chosen if locked and index not in state.masks]
-            if without:
-                raise ValueError(
-                    f"Object {state.obj_id} has no mask on frame {without[0]} to be locked."
-                )
-            after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
-            if after == state.locked:
-                return
-            self._ledger.commit(
-                "Lock" if locked else "Unlock",
-                self._ledger.document.with_object(replace(state, locked=after)),
-                SetLocks(state.obj_id, chosen, locked),
-            )
-            self._ledger.later(self.events.objects_changed.emit)
-
     def _checked(
         self,
         points: npt.ArrayLike | None = None,
@@ -475,13 +457,3 @@ class Session:
         mask: npt.ArrayLike | None = None,
     ) -> FramePrompts:
         return frame_prompts(points, point_labels, box, mask, height=self.height, width=self.width)
-
-    def _request(
-        self, direction: Direction, obj_ids: Iterable[int] | None, frames: Iterable[int] | None
-    ) -> Propagate:
-        return checked_propagation(
-            direction,
-            None if obj_ids is None else [self._ledger.object(obj_id) for obj_id in obj_ids],
-            None if frames is None else [self._ledger.frame(frame_idx) for frame_idx in frames],
-            self._ledger.document,
-        )
