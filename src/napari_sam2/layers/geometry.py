@@ -312,8 +312,6 @@ def copy_transform(image: Image, layer: Layer, *, world_units: Units | None = No
     layer's own units. So where another layer makes the viewer measure in other units than the
     image, the layer gets the viewer's units and the factor goes into its affine.
     """
-    layer.scale, layer.translate = image.scale, image.translate
-    layer.rotate, layer.shear = image.rotate, image.shear
     affine: Any = np.asarray(image.affine.affine_matrix, dtype=np.float64)
     units = tuple(image.units)
     if world_units is not None and len(world_units) >= image.ndim:
@@ -322,6 +320,13 @@ def copy_transform(image: Image, layer: Layer, *, world_units: Units | None = No
         if not np.allclose(factors, 1.0):
             affine = np.diag([*factors, 1.0]) @ affine
             units = here
-    layer.affine = affine
-    layer.units = units
-    layer.axis_labels = image.axis_labels
+    # each assignment makes napari draw anew, so what is right already is left alone
+    for name in ("scale", "translate", "rotate", "shear"):
+        if not np.array_equal(getattr(layer, name), getattr(image, name)):
+            setattr(layer, name, getattr(image, name))
+    if not np.array_equal(layer.affine.affine_matrix, affine):
+        layer.affine = affine
+    if [str(unit) for unit in layer.units] != [str(unit) for unit in units]:
+        layer.units = units
+    if layer.axis_labels != image.axis_labels:
+        layer.axis_labels = image.axis_labels
