@@ -106,6 +106,10 @@ class SAM2Config:
         Side of the square model input in pixels; a multiple of 32.
     top_down_levels
         Levels of the neck (0 is stride 4, 3 is stride 32) that receive the coarser level.
+    draw_last_mask
+        Give tracked frames the logits of the frame before as a mask prompt. A small network learns
+        to follow that way in a fraction of the steps that memory attention alone needs; the
+        published variants do not have it.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
     window_fractions
@@ -119,6 +123,7 @@ class SAM2Config:
     prompt_encoder: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    draw_last_mask: bool = False
     gate_object_score: bool = True
     window_fractions: tuple[float, ...] = (1.0,)
 

@@ -105,6 +105,7 @@ MICRO_CONFIG = SAM2Config(
     prompt_encoder=PromptEncoderConfig(mask_channels=64, draw_prompts=True),
     mask_decoder=MaskDecoderConfig(num_heads=4, mlp_dim=512, iou_head_dim=128),
     memory=MemoryConfig(dim=64, num_layers=2, mlp_dim=512),
+    draw_last_mask=True,
     gate_object_score=False,
     window_fractions=(0.25, 0.5, 1.0, 2.0),
 )

@@ -209,8 +209,11 @@ class FrameStep:
         views = [self.next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encode(state, frame_idx, views, keep=False)
         memory = self._recalled(state, items, [recall for _, recall in members], frame_idx)
+        last = self._last_masks(members, frame_idx, views) if self.config.draw_last_mask else None
         prediction = self.model.predict_masks(
-            self.model.attend_memory(features, memory), Prompts(), multimask_output=True
+            self.model.attend_memory(features, memory),
+            Prompts(mask_input=last),
+            multimask_output=True,
         )
         prediction = self._gated(state, prediction)
         best = prediction.best
@@ -258,6 +261,23 @@ class FrameStep:
                 candidates = prediction.low_res_masks[row, order]
             answers.append(Answer(view, memory, candidates))
         return answers
+
+    def _last_masks(
+        self,
+        members: Sequence[tuple[ObjectState, Recall]],
+        frame_idx: int,
+        views: Sequence[View],
+    ) -> Tensor:
+        """Bring the nearest recalled mask of each object into the view of this frame."""
+        rows = []
+        for (item, recall), view in zip(members, views, strict=True):
+            nearest = min((t for t, _ in recall.spatial), key=lambda t: abs(t - frame_idx))
+            memory = item.bank.get(nearest)
+            assert memory is not None
+            logits = memory.low_res_masks[None].float().to(self.model.device)
+            seen = item.sightings[nearest].view
+            rows.append(logits if view == seen else resample_logits(logits, seen, view))
+        return torch.cat(rows)
 
     def _previous_logits(
         self, item: ObjectState, frame_idx: int, views: Sequence[View]

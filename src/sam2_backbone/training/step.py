@@ -27,6 +27,7 @@ MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.4  # of objects whose true mask is remembered, so that later frames can be learned
+FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
 CLIP_WEIGHT = 0.6  # of a clip's loss beside that of the stills
 
 
@@ -250,7 +251,12 @@ class StepLoss:
                 result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target)
             else:
                 conditioned = memory.condition(plain, frame_idx)
-                answer = self.model.predict_masks(conditioned, Prompts(), multimask_output=True)
+                last = memory.last_masks if self.model.config.draw_last_mask else None
+                if float(torch.rand((), generator=generator)) < FORGET_SHARE:
+                    last = None
+                answer = self.model.predict_masks(
+                    conditioned, Prompts(mask_input=last), multimask_output=True
+                )
                 self._track_loss(answer, target, num_frames, result)
                 if frame_idx == batch.correct_at:
                     prompted = True
@@ -288,6 +294,7 @@ class ClipMemory:
         self.features: dict[int, Tensor] = {}
         self.pointers: dict[int, Tensor] = {}
         self.prompted: set[int] = set()
+        self.last_masks: Tensor | None = None
 
     def recall(self, frame_idx: int) -> Recall:
         """Choose what `frame_idx` recalls."""
@@ -330,6 +337,7 @@ class ClipMemory:
         present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
         masks = torch.where(told[:, None, None, None], target * 20 - 10, answer.low_res_masks)
         logits = torch.where(present[..., None, None], masks.detach(), ABSENT_LOGIT)
+        self.last_masks = logits
         score = present.float() * 20 - 10
         pointer = torch.where(
             present, answer.obj_ptr, self.model.no_object_pointer.to(answer.obj_ptr.dtype)
