@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,7 +19,11 @@ from sam2_backbone.inference.transforms import (
     to_model_input,
 )
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
-from sam2_backbone.inference.window import WindowAnswer
+from sam2_backbone.inference.window import (
+    WindowAnswer,
+    needs_other_window,
+    window_around_extent,
+)
 from sam2_backbone.memory.bank import FrameMemory
 from sam2_backbone.memory.selection import Recall, select_memories
 from sam2_backbone.modeling.sam2 import (
@@ -351,8 +356,26 @@ class FrameStep:
         return memory
 
 
+def judged_together(answers: Sequence[Answer], frame_size: tuple[int, int]) -> list[WindowAnswer]:
+    """What `choose_window` needs to know of answers through windows, small ones first."""
+    agreements = [0.0, *(_agreement(a, b) for a, b in pairwise(answers)), 0.0]
+    return [
+        replace(judged(answer, frame_size), agreement=max(agreements[i], agreements[i + 1]))
+        for i, answer in enumerate(answers)
+    ]
+
+
+def _agreement(smaller: Answer, larger: Answer) -> float:
+    """IoU of two answers in the larger window."""
+    logits = smaller.memory.low_res_masks[None].float()
+    first = resample_logits(logits, smaller.view, larger.view)[0] > 0
+    second = larger.memory.low_res_masks > 0
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 0.0
+
+
 def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
-    """What `choose_window` needs to know of an answer."""
+    """What `choose_window` needs to know of an answer by itself."""
     mask = answer.memory.low_res_masks[0] > 0
     view = answer.view
     height, width = frame_size
@@ -367,17 +390,17 @@ def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
 
 
 def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
-    """Move a window so that the object as last seen is in its middle; widen it if it grew.
+    """Move a window so that the object as last seen is in its middle.
 
-    The side stays as it is while the object takes between an eighth and two thirds of it.
+    The side stays as it is until the object has grown or shrunk much, so that it does not flicker.
     """
-    if before.extent is None or before.view == View.whole(*frame_size):
+    if before.extent is None:
         return before.view
+    wanted = window_around_extent(before.extent, frame_size)
+    if needs_other_window(before.view, wanted):
+        return wanted
     top, left, bottom, right = before.extent
     side = max(before.view.height, before.view.width)
-    longest = max(bottom - top, right - left, 1.0)
-    if not side / 8 <= longest <= side * 2 / 3:
-        side = round(longest * 2.5)
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
 
 

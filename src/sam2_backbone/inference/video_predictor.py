@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sam2_backbone.inference.feature_cache import FeatureCache
-from sam2_backbone.inference.frame_step import Answer, FrameStep, judged, sighting
+from sam2_backbone.inference.frame_step import Answer, FrameStep, judged_together, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
 from sam2_backbone.inference.prompts import (
     FramePrompts,
@@ -22,7 +22,12 @@ from sam2_backbone.inference.prompts import (
 from sam2_backbone.inference.results import FrameResult, ResultLayout
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
-from sam2_backbone.inference.window import choose_window, click_windows, window_around_extent
+from sam2_backbone.inference.window import (
+    choose_window,
+    click_windows,
+    needs_other_window,
+    window_around_extent,
+)
 from sam2_backbone.memory.bank import ARCHIVED_LOGIT, FrameMemory, MemoryBank
 from sam2_backbone.modeling.sam2 import SAM2
 
@@ -341,7 +346,27 @@ class VideoPredictor:
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
         if len(answers) == 1:
             return answers[0]
-        return answers[choose_window([judged(a, state.frame_size) for a in answers])]
+        answer = answers[choose_window(judged_together(answers, state.frame_size))]
+        return self._look_again(state, item, frame_idx, prompts, answer)
+
+    def _look_again(
+        self,
+        state: VideoState,
+        item: ObjectState,
+        frame_idx: int,
+        prompts: FramePrompts,
+        answer: Answer,
+    ) -> Answer:
+        """Ask once more through the window in which the object will be followed."""
+        extent = sighting(answer).extent
+        if extent is None:
+            return answer
+        view = window_around_extent(extent, state.frame_size)
+        real = prompts.coords[prompts.kinds >= 0]
+        if not needs_other_window(answer.view, view) or not view.contains(real):
+            return answer
+        again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
+        return again if sighting(again).extent is not None else answer
 
     def _views(
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 from sam2_backbone.inference.transforms import View
 
-BOX_MARGIN = 2.0  # window side over the longest side of a box or mask
+OBJECT_MARGIN = 2.5  # window side over the longest side of an object of known extent
+SIDE_TOLERANCE = 1.5  # a window this much larger or smaller still does
 MIN_SIDE = 24  # pixels; smaller windows show nothing but interpolation
 # what the answer of a click is judged by: see `choose_window`
 IDEAL_SHARE = 0.35
-SHARE_WEIGHT = 0.12
-CUT_PENALTY = 0.3
+SHARE_WEIGHT = 0.2
+CUT_PENALTY = 0.15
+AGREEMENT_WEIGHT = 0.5  # chosen with the others on training images
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class WindowAnswer:
         Predicted IoU.
     is_cut
         The mask touches a side of the window that is not a side of the frame.
+    agreement
+        IoU with the answer through the next smaller or the next larger window, the larger of both.
     """
 
     share: float
     iou: float
     is_cut: bool
+    agreement: float = 0.0
 
 
 def window_around_extent(
@@ -45,8 +50,14 @@ def window_around_extent(
 ) -> View:
     """Return the window for an object of known extent: top, left, bottom, right in pixels."""
     top, left, bottom, right = extent
-    side = max(MIN_SIDE, math.ceil(BOX_MARGIN * max(bottom - top, right - left)))
+    side = max(MIN_SIDE, math.ceil(OBJECT_MARGIN * max(bottom - top, right - left)))
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
+
+
+def needs_other_window(view: View, wanted: View) -> bool:
+    """Whether a window shows an object much larger or smaller than the wanted one does."""
+    have, want = max(view.height, view.width), max(wanted.height, wanted.width)
+    return not want / SIDE_TOLERANCE <= have <= want * SIDE_TOLERANCE
 
 
 def click_windows(
@@ -81,8 +92,8 @@ def choose_window(answers: Sequence[WindowAnswer]) -> int:
     """Choose the window whose answer is to be believed.
 
     Assumes a model that was trained on objects of about a seventh to three quarters of its input:
-    an answer is good if the model says so, if the mask takes about a third of the window, and if
-    the window does not cut it.
+    an answer is good if the model says so, if a neighbouring window gives the same mask, if the
+    mask takes about a third of the window, and if the window does not cut it.
 
     Returns
     -------
@@ -92,6 +103,7 @@ def choose_window(answers: Sequence[WindowAnswer]) -> int:
 
     def worth(answer: WindowAnswer) -> float:
         octaves = abs(math.log2(max(answer.share, 1e-3) / IDEAL_SHARE))
-        return answer.iou - SHARE_WEIGHT * octaves - CUT_PENALTY * answer.is_cut
+        said = answer.iou + AGREEMENT_WEIGHT * answer.agreement
+        return said - SHARE_WEIGHT * octaves - CUT_PENALTY * answer.is_cut
 
     return max(range(len(answers)), key=lambda i: worth(answers[i]))
