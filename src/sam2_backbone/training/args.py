@@ -51,12 +51,13 @@ DEFAULT_STAGES = (
     # the trunk first, then clicks and boxes, then memory beside them
     Stage(share=0.12, stills=16, objects=0, prompts=False),
     Stage(share=0.22, stills=16, objects=4),
-    Stage(share=0.46, stills=12, objects=4, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
+    Stage(share=0.4, stills=12, objects=4, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
     Stage(
-        share=0.2,
-        stills=12,
-        objects=5,
-        clips=((1, 5, 6), (2, 3, 5), (1, 8, 5)),
+        share=0.26,
+        stills=8,
+        objects=4,
+        clips=((1, 5, 6), (2, 4, 5), (1, 8, 5)),
+        clip_share=0.85,
         freeze_norm=True,
     ),
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ABSENT_WEIGHT = 5.0  # of an absent object in the presence term: few are
+ABSENT_WEIGHT = 3.0  # of an absent object in the presence term: few are
 
 
 @dataclass(frozen=True)

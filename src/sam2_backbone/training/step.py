@@ -26,9 +26,9 @@ IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
-TOLD_SHARE = 0.4  # of objects whose true mask is remembered, so that later frames can be learned
+TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
-CLIP_WEIGHT = 0.6  # of a clip's loss beside that of the stills
+CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
 
 @dataclass(frozen=True)
