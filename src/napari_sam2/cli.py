@@ -103,7 +103,18 @@ def _window(text: str) -> Window:
     raise argparse.ArgumentTypeError(f"expected auto, none or a number of pixels, got {text!r}")
 
 
-def _parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True)
+class _Shared:
+    """Options that several commands have."""
+
+    debug: argparse.ArgumentParser
+    model: argparse.ArgumentParser
+    contrast: argparse.ArgumentParser
+    output: argparse.ArgumentParser
+    target: argparse.ArgumentParser
+
+
+def _shared_options() -> _Shared:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     model = argparse.ArgumentParser(add_help=False)
@@ -140,7 +151,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LOW,HIGH",
         help="intensities shown to the model as black and white",
     )
+    return _Shared(debug=shared, model=model, contrast=contrast, output=output, target=target)
 
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _shared_options()
     parser = argparse.ArgumentParser(
         prog="napari-sam2",
         description="Segment and track anything with SAM 2.",
@@ -157,14 +172,20 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=about,
             description=about[0].upper() + about[1:] + ".",
-            parents=[*parents, shared],
+            parents=[*parents, shared.debug],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **more,
         )
         made.set_defaults(run=run)
         return made
 
-    demo = command("demo", _demo, "follow the cells of a bundled movie from clicks", model, output)
+    demo = command(
+        "demo",
+        _demo,
+        "follow the cells of a bundled movie from clicks",
+        shared.model,
+        shared.output,
+    )
     demo.add_argument(
         "-o", "--out", type=Path, default=Path("napari-sam2-demo"), metavar="DIR",
         help="folder of labels.tif, overlay.png and tracks.csv (%(default)s)",
@@ -172,7 +193,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--gui", action="store_true", help="open the result in napari")
 
     segment = command(
-        "segment", _segment, "segment objects in an image", model, contrast, target,
+        "segment", _segment, "segment objects in an image",
+        shared.model, shared.contrast, shared.target,
         epilog=_PROMPT_FILE,
     )  # fmt: skip
     segment.add_argument("image", type=Path, metavar="IMAGE")
@@ -192,7 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
 
     track = command(
-        "track", _track, "follow objects through a movie or a stack", model, contrast, target,
+        "track", _track, "follow objects through a movie or a stack",
+        shared.model, shared.contrast, shared.target,
         epilog=_PROMPT_FILE,
     )  # fmt: skip
     track.add_argument("stack", type=Path, metavar="STACK")
@@ -208,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     track.add_argument("--direction", choices=("both", "forward", "backward"), default="both")
 
-    replay = command("replay", _replay, "compute the masks of a saved session again", target)
+    replay = command("replay", _replay, "compute the masks of a saved session again", shared.target)
     replay.add_argument("session", type=Path, metavar="SESSION")
     replay.add_argument(
         "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"

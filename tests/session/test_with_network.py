@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import napari_sam2
 from fakes import moving_discs
@@ -178,3 +179,16 @@ def test_models_are_shared_by_a_hub(monkeypatch: pytest.MonkeyPatch, factory: Fa
     environment = session.environment
     assert environment is not None
     assert (environment.device, environment.dtype) == ("cpu", "float32")
+
+
+def test_the_embedded_model_segments_a_cell() -> None:
+    from importlib.resources import as_file, files
+
+    samples = files("napari_sam2") / "samples"
+    with as_file(samples / "cell_migration.tif") as path:
+        image = tifffile.imread(path, key=0)
+    with as_file(samples / "cell_migration_labels.tif") as path:
+        reference = tifffile.imread(path, key=0) == 2
+    # bfloat16 is for a process whose first operation it is, where AMX has to be switched off
+    labels = napari_sam2.segment_image(image, [(34, 75)], dtype="float32")
+    assert (labels == 1)[reference].sum() / ((labels == 1) | reference).sum() > 0.6
