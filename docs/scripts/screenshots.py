@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import napari
 import numpy as np
+import tifffile
 from qtpy.QtWidgets import QApplication
 
 import napari_sam2
 from napari_sam2 import sample_data
+from napari_sam2.demo import clicks_on
 
 IMAGES = Path(__file__).parents[1] / "images"
-CLICKS = ((90, 5), (74, 34), (122, 112), (83, 128), (59, 129))
-"""Pixels (y, x) inside of nuclei on the first frame, one object each."""
 
 
 def settle(seconds: float = 0.3) -> None:
@@ -37,18 +38,21 @@ def shoot(viewer: napari.Viewer, name: str, out: Path) -> None:
 
 
 def track_movie(viewer: napari.Viewer, variant: str) -> object:
-    """Click five nuclei on the first frame and follow them to the last."""
+    """Click the nuclei of the demonstration on the first frame and follow them to the last."""
     data, options, _ = sample_data.cell_migration()[0]
     layer = viewer.add_image(data, **options)
     annotator = napari_sam2.annotate(viewer, layer, variant=variant)
     settle()
     viewer.reset_view()
-    for y, x in CLICKS:
+    folder = files("napari_sam2") / "samples"
+    with as_file(folder / "cell_migration_labels.tif") as path:
+        reference = tifffile.imread(path)
+    for _, y, x in clicks_on(reference):
         annotator.new_object()
         annotator.points_layer.add((0, y, x))
-        annotator.wait(timeout=120)
+        annotator.wait(timeout=600)
     annotator.propagate("both")
-    annotator.wait(timeout=600)
+    annotator.wait(timeout=3600)
     return annotator
 
 
@@ -56,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES)
     parser.add_argument("--variant", default="micro")
+    parser.add_argument("--frame", type=int, default=12, help="shown in the dark picture")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
@@ -64,11 +69,13 @@ def main() -> None:
     annotator = track_movie(viewer, arguments.variant)
     followed = [len(record.mask_frames) for record in annotator.session.objects]
     print("frames followed:", followed)
-    viewer.dims.set_point(0, 24)
     annotator.labels_layer.opacity = 0.5
-    shoot(viewer, "annotate_dark", arguments.out)
     viewer.theme = "light"
+    viewer.dims.set_point(0, 0)
     shoot(viewer, "annotate_light", arguments.out)
+    viewer.theme = "dark"
+    viewer.dims.set_point(0, arguments.frame)
+    shoot(viewer, "annotate_dark", arguments.out)
     annotator.setFixedWidth(360)
     settle()
     annotator.grab().save(str(arguments.out / "widget_narrow.png"))

@@ -74,6 +74,8 @@ class AnnotationLayers:
         self._labels: Labels | None = None
         self._known: dict[PromptKey, FramePrompts] = {}
         self._expected: set[int] = set()
+        self.is_waiting: Callable[[PromptKey], bool] = _never
+        """Whether markers were read that the session has not heard of yet; they are left alone."""
         self._drawing = False
         self._obj_id = NO_OBJECT
         self._polarity = POSITIVE
@@ -190,7 +192,7 @@ class AnnotationLayers:
             geo.require_plane_view(self._viewer.dims)
         except LayerRefusedError as error:
             if self._differences(self._read().prompts):
-                self._redraw_markers()
+                self.show_all_prompts()
                 self.refused.emit(str(error))
             return []
         self._drawing = True
@@ -237,17 +239,7 @@ class AnnotationLayers:
         self.ensure()
         key = (obj_id, frame_idx)
         wanted = self._session_prompts(key) or FramePrompts()
-        marked = self._read().prompts.get(key)
-        if not prompt_layers.same_prompts(marked, replace(wanted, mask=None)):
-            self._drawing = True
-            try:
-                for layer in (self.points, self.shapes):
-                    rows = prompt_layers.rows_of_key(layer, key, self.geometry, self._to_image)
-                    prompt_layers.remove_rows(layer, rows)
-                prompt_layers.append_markers(self.points, self.shapes, key, wanted, self.geometry)
-            finally:
-                self._drawing = False
-            self._dress()
+        self._replace_markers(key, self._read().prompts.get(key), wanted)
         self._remember(key, wanted)
 
     def show_masks(self, frame_idx: int, obj_ids: tuple[int, ...] | None = None) -> None:
@@ -265,7 +257,7 @@ class AnnotationLayers:
         if marked - present - self._expected - {NO_OBJECT}:
             if self._obj_id not in present | self._expected:
                 self._obj_id = NO_OBJECT
-            self._redraw_markers()
+            self.show_all_prompts()
 
     def frames_to_show(self) -> list[int]:
         """Frames whose labels the layer shows or should show."""
@@ -274,7 +266,18 @@ class AnnotationLayers:
     def show_all_prompts(self) -> None:
         """Bring all markers in line with the session."""
         self.ensure()
-        self._redraw_markers()
+        marked = self._read().prompts
+        prompted = {
+            (record.obj_id, frame_idx)
+            for record in self._session.objects
+            for frame_idx in record.prompted_frames
+        }
+        for key in sorted({*marked, *self._known, *prompted}):
+            if not self.is_waiting(key):
+                wanted = self._session_prompts(key) or FramePrompts()
+                self._replace_markers(key, marked.get(key), wanted)
+                self._remember(key, wanted)
+        self._dress()
 
     # Inside
 
@@ -338,6 +341,21 @@ class AnnotationLayers:
         for row in prompt_layers.crowded_boxes(shapes, self.geometry, self._to_image):
             self._obj_id = new_object()
             prompt_layers.assign_shape(shapes, row, self._obj_id)
+
+    def _replace_markers(
+        self, key: PromptKey, marked: FramePrompts | None, wanted: FramePrompts
+    ) -> None:
+        if prompt_layers.same_prompts(marked, replace(wanted, mask=None)):
+            return
+        self._drawing = True
+        try:
+            for layer in (self.points, self.shapes):
+                rows = prompt_layers.rows_of_key(layer, key, self.geometry, self._to_image)
+                prompt_layers.remove_rows(layer, rows)
+            prompt_layers.append_markers(self.points, self.shapes, key, wanted, self.geometry)
+        finally:
+            self._drawing = False
+        self._dress()
 
     def _redraw_markers(self) -> None:
         self._drawing = True
@@ -408,3 +426,7 @@ class AnnotationLayers:
             self._labels = None
         elif self.image.unique_id == gone:
             self.image_removed.emit()
+
+
+def _never(key: PromptKey) -> bool:
+    return False

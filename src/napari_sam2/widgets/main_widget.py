@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 annotate"
 _POLL_MS = 5
+_SHOW_MS = 30
 
 
 class AnnotateWidget(QWidget):
@@ -61,11 +63,15 @@ class AnnotateWidget(QWidget):
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
         self._build_panels()
-        self._connect()
         # the dock is filled later, so that `annotate` can choose first and napari can finish
+        self._showing = QTimer(self)
+        self._showing.setSingleShot(True)
+        self._showing.setInterval(_SHOW_MS)
+        self._showing.timeout.connect(self._show_everything)
         self._opening = QTimer(self)
         self._opening.setSingleShot(True)
         self._opening.timeout.connect(self._open_default)
+        self._connect()
         self.reset_choices()
 
     # What scripts use
@@ -154,6 +160,7 @@ class AnnotateWidget(QWidget):
             return
         if self._jobs.has_long_job:
             return
+        self._news = ""
         self._current.collect()
         self._current.layers.ensure()
         if self._jobs.start(partial(self._current.session.propagate, direction)):
@@ -248,7 +255,7 @@ class AnnotateWidget(QWidget):
         self._propagation.propagate_asked.connect(self.propagate)
         self._propagation.pause_asked.connect(self._on_pause)
         self._propagation.cancel_asked.connect(self.cancel)
-        self._jobs.request_done.connect(self._show_everything)
+        self._jobs.request_done.connect(self._forget_news)
         self._jobs.stepped.connect(self._on_step)
         self._jobs.ended.connect(self._on_ended)
         self._jobs.settled.connect(self._show_status)
@@ -264,11 +271,11 @@ class AnnotateWidget(QWidget):
             },
         )
         self._clean_ups += [
+            self._jobs.stop,
             unbind,
             partial(self._viewer.dims.events.ndisplay.disconnect, self._show_status),
             partial(self._viewer.dims.events.order.disconnect, self._show_status),
             partial(_stop_sessions, self._sessions),
-            self._jobs.stop,
         ]
         # a partial of plain objects: a bound method would be gone with the widget
         self.destroyed.connect(partial(_run_all, self._clean_ups))
@@ -292,7 +299,7 @@ class AnnotateWidget(QWidget):
         self, image: Image, frames: geo.FrameGeometry, session: Session
     ) -> OpenSession:
         opened = OpenSession(self._viewer, image, frames, session, self._jobs)
-        opened.changed.connect(self._show_everything)
+        opened.changed.connect(self._show_soon)
         opened.refused.connect(self._say)
         opened.failed.connect(self._on_failure)
         opened.image_removed.connect(self._on_image_removed)
@@ -378,6 +385,9 @@ class AnnotateWidget(QWidget):
                 self._news = f"Cancelled; {done} and kept. " if cancelled else f"{done}. "
                 self._show_status()
 
+    def _forget_news(self) -> None:
+        self._news = ""
+
     def _on_failure(self, error: Exception) -> None:
         show_error(sentence_of(error))
 
@@ -402,7 +412,12 @@ class AnnotateWidget(QWidget):
 
     # Showing
 
-    def _show_everything(self, *_: object) -> None:
+    def _show_soon(self) -> None:
+        """Show everything once for all that changes in the meantime."""
+        if not self._showing.isActive():
+            self._showing.start()
+
+    def _show_everything(self) -> None:
         current = self._current
         session = None if current is None else current.session
         self._prompts.show_ready(current is not None)
@@ -435,7 +450,6 @@ class AnnotateWidget(QWidget):
 
     def _show_status(self, *_: object) -> None:
         if self._current is not None and not self._jobs.is_settled:
-            self._news = ""
             text = activity(self._current, propagating=self._jobs.has_long_job)
         else:
             text = self._news + advice(self._current, self._viewer.dims)
@@ -475,7 +489,10 @@ def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro")
 
 def _run_all(clean_ups: list[Callable[[], None]], *_: object) -> None:
     while clean_ups:
-        clean_ups.pop(0)()
+        # when the program ends Qt takes its objects down in an order of its own, and an
+        # exception in a slot would end it by an abort
+        with suppress(RuntimeError):
+            clean_ups.pop(0)()
 
 
 def _stop_sessions(sessions: dict[str, OpenSession]) -> None:

@@ -9,7 +9,9 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers.annotation import AnnotationLayers
 from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.frame_source import layer_intensities
 from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.layers.prompt_layers import PromptKey
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
 
@@ -46,6 +48,9 @@ class OpenSession(QObject):
         self.geometry = geometry
         self.obj_id: int | None = None
         self._jobs = jobs
+        intensities = layer_intensities(image)
+        # a gamma is applied while frames are read, on values that cannot be changed any more
+        self._follows_contrast = intensities is not None and intensities.gamma == 1.0
         self._largest_id = max((record.obj_id for record in session.objects), default=0)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -58,6 +63,7 @@ class OpenSession(QObject):
         self.mirror.all_changed.connect(self._on_all)
         jobs.request_done.connect(self._on_request_done)
         self.layers = AnnotationLayers(viewer, image, geometry, session)
+        self.layers.is_waiting = self._is_waiting
         self.layers.markers_changed.connect(self._on_markers)
         self.layers.object_picked.connect(self.choose)
         self.layers.refused.connect(self._on_refused)
@@ -77,6 +83,8 @@ class OpenSession(QObject):
         except LayerRefusedError as error:
             self.refused.emit(str(error))
             return
+        if edits:
+            self._use_contrast()
         for edit in edits:
             call = partial(
                 self.session.set_prompts,
@@ -120,10 +128,23 @@ class OpenSession(QObject):
 
     def stop(self) -> None:
         """Listen no more; the layers stay with the person."""
-        self._timer.stop()
-        self._jobs.request_done.disconnect(self._on_request_done)
-        self.mirror.stop()
         self.layers.detach()
+        self.mirror.stop()
+        self._jobs.request_done.disconnect(self._on_request_done)
+        self._timer.stop()
+
+    def _use_contrast(self) -> None:
+        """Show the model what the person sees, as long as it was asked nothing yet."""
+        intensities = layer_intensities(self.image)
+        if intensities is None or not self._follows_contrast:
+            return
+        value_range = (intensities.low, intensities.high)
+        asked = any(record.prompted_frames for record in self.session.objects)
+        if not asked and value_range != self.session.value_range:
+            self._jobs.ask((self, "contrast"), partial(self.session.set_value_range, value_range))
+
+    def _is_waiting(self, key: PromptKey) -> bool:
+        return self._jobs.is_waiting((self, *key))
 
     def _on_markers(self) -> None:
         self._timer.start()
@@ -156,7 +177,7 @@ class OpenSession(QObject):
         if self._timer.isActive():
             self.collect()
         # markers that the session has not heard of yet are newer than what it says
-        if not self._jobs.is_waiting((self, obj_id, frame_idx)):
+        if not self._is_waiting((obj_id, frame_idx)):
             self.layers.show_prompts(obj_id, frame_idx)
             self.changed.emit()
 
