@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 import torch
@@ -26,20 +27,38 @@ def test_names_are_resolved_and_unknown_ones_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "works", "native", "limited"),
+    ("flags", "works", "native"),
     [
-        ({"avx2"}, True, False, False),
-        ({"avx512_bf16"}, True, True, False),
-        ({"avx512_bf16", "amx_bf16"}, True, True, False),
-        ({"avx512_bf16", "amx_bf16"}, False, True, True),
+        ({"avx2"}, True, False),
+        ({"avx512_bf16"}, True, True),
+        ({"avx512_bf16", "amx_bf16"}, True, True),
+        ({"avx512_bf16", "amx_bf16"}, False, False),
     ],
 )
-def test_amx_that_does_not_work_is_switched_off(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], works: bool, native: bool, limited: bool
+def test_bfloat16_is_chosen_where_it_works(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], works: bool, native: bool
 ) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(device, "_amx_works", lambda: works)
-    assert device.has_native_bfloat16(torch.device("cpu")) is native
-    assert (os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX512_CORE_BF16") is limited
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    cpu = torch.device("cpu")
+    assert device.has_native_bfloat16(cpu) is native
+    assert device.resolve_dtype("auto", cpu) is (torch.bfloat16 if native else torch.float32)
+    # asked for by name, AMX is switched off where it is broken
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "x")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert device.resolve_dtype("bfloat16", cpu) is torch.bfloat16
+    assert ("ONEDNN_MAX_CPU_ISA" in os.environ) is not works
+
+
+def test_amx_is_tried_once_for_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        tried.append(command)
+        return subprocess.CompletedProcess(command, -4)
+
+    monkeypatch.setattr(device.subprocess, "run", run)
+    for _ in range(2):
+        assert device._amx_works.__wrapped__() is False
+    assert len(tried) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -10,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from sam2_backbone.download import cache_folder
 
 # a small bfloat16 product: the kernels that break first where AMX is advertised but unusable
 _BFLOAT16_PROBE = "import torch; a = torch.ones(64, 64, dtype=torch.bfloat16); a @ a"
@@ -55,26 +58,32 @@ def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype
     resolved = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point:
         raise TypeError(f"dtype must be 'auto', 'float32', 'bfloat16' or 'float16', not {dtype!r}")
-    if resolved is torch.bfloat16 and device.type == "cpu":
-        has_native_bfloat16(device)  # makes the kernels safe to call
+    if resolved is torch.bfloat16 and device.type == "cpu" and not _amx_is_safe():
+        # read by oneDNN at its first operation: this helps if none has run yet
+        os.environ.setdefault(_ONEDNN_LIMIT, "AVX512_CORE_BF16")
     return resolved
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware.
+    """Whether the device multiplies bfloat16 in hardware, and that hardware works.
 
-    On a CPU that advertises AMX the kernels are tried once in a process of their own: some virtual
-    machines pass the feature bit but not the tile palette, and oneDNN then dies. There AMX is
-    switched off for this process, which leaves AVX-512's bfloat16.
+    Some virtual machines advertise AMX but hide its tile palette, and oneDNN's first matrix product
+    then ends the process. So AMX is tried once, in a process of its own; where it fails, float32 is
+    the safe choice: oneDNN can no longer be told if it has run before.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
     flags = _cpu_flags()
-    if "amx_bf16" in flags and _ONEDNN_LIMIT not in os.environ and not _amx_works():
-        os.environ[_ONEDNN_LIMIT] = "AVX512_CORE_BF16"
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    if "amx_bf16" in flags:
+        return _amx_is_safe()
+    return "avx512_bf16" in flags
+
+
+def _amx_is_safe() -> bool:
+    """Whether bfloat16 products will not end this process."""
+    return "amx_bf16" not in _cpu_flags() or _ONEDNN_LIMIT in os.environ or _amx_works()
 
 
 @cache
@@ -89,7 +98,21 @@ def _cpu_flags() -> frozenset[str]:
 
 @cache
 def _amx_works() -> bool:
+    """Try a product, once for this machine and torch; the answer is kept in the cache folder."""
+    machine = f"{platform.node()} {torch.__version__} {sorted(_cpu_flags())}"
+    name = f"amx-{hashlib.sha256(machine.encode()).hexdigest()[:16]}"
+    known = cache_folder() / name
+    try:
+        return known.read_text() == "works"
+    except OSError:
+        pass
     probe = subprocess.run(
         [sys.executable, "-c", _BFLOAT16_PROBE], capture_output=True, check=False
     )
-    return probe.returncode == 0
+    works = probe.returncode == 0
+    try:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text("works" if works else "broken")
+    except OSError:
+        pass  # without a cache it is tried again next time
+    return works
