@@ -229,7 +229,7 @@ class FrameStep:
         for item, answer, row in zip(items, answers, encoded, strict=True):
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
-            item.sightings[frame_idx] = sighting(answer)
+            item.sightings[frame_idx] = sighting(answer, state.frame_size)
 
     def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
         # a person shows an image because the object is there: one image is never gated
@@ -379,6 +379,7 @@ def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
     mask = answer.memory.low_res_masks[0] > 0
     view = answer.view
     height, width = frame_size
+    # only sides within the frame can cut: beyond it there is nothing to see
     is_cut = (
         (view.top > 0 and bool(mask[0].any()))
         or (view.left > 0 and bool(mask[:, 0].any()))
@@ -404,7 +405,7 @@ def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
 
 
-def sighting(answer: Answer) -> Sighting:
+def sighting(answer: Answer, frame_size: tuple[int, int]) -> Sighting:
     """Where an answer's mask lies in the frame."""
     mask = answer.memory.low_res_masks[0] > 0
     if not bool(mask.any()):
@@ -418,7 +419,9 @@ def sighting(answer: Answer) -> Sighting:
         view.top + (rows[1] + 1) * view.height / side,
         view.left + (columns[1] + 1) * view.width / side,
     )
-    return Sighting(view, extent)
+    top, left = max(extent[0], 0.0), max(extent[1], 0.0)
+    bottom, right = min(extent[2], float(frame_size[0])), min(extent[3], float(frame_size[1]))
+    return Sighting(view, (top, left, bottom, right) if top < bottom and left < right else None)
 
 
 def _stack(rows: Sequence[ImageFeatures]) -> ImageFeatures:

@@ -94,7 +94,7 @@ class ResultLayout:
         self.device = device
         self.reference_rules = reference_rules
 
-    def part(self, item: ObjectState, frame_idx: int) -> ObjectMask:
+    def part(self, state: VideoState, item: ObjectState, frame_idx: int) -> ObjectMask:
         """One object's answer on a frame, or nothing where there is none."""
         prompts = item.prompts.get(frame_idx)
         if prompts is not None and prompts.mask is not None and not self.reference_rules:
@@ -103,7 +103,8 @@ class ResultLayout:
         memory = tracked or item.bank.get(frame_idx)
         if memory is None:
             return self.nothing(item)
-        return self._mask(item.obj_id, item.sightings[frame_idx].view, memory.low_res_masks)
+        view = item.sightings[frame_idx].view
+        return self._mask(item.obj_id, view, memory.low_res_masks, state.frame_size)
 
     def nothing(self, item: ObjectState) -> ObjectMask:
         """No answer."""
@@ -128,7 +129,7 @@ class ResultLayout:
                 and not self.reference_rules
                 and not item.anchored(frame_idx, reverse=reverse)
             )
-            parts.append(self.nothing(item) if hidden else self.part(item, frame_idx))
+            parts.append(self.nothing(item) if hidden else self.part(state, item, frame_idx))
         logits = paste(tuple(parts), state.frame_size)
         return frame_idx, [item.obj_id for item in items], logits
 
@@ -145,21 +146,27 @@ class ResultLayout:
         candidates: tuple[ObjectMask, ...] = ()
         if answer is not None and answer.candidates is not None:
             candidates = tuple(
-                self._mask(items[0].obj_id, answer.view, mask[None]) for mask in answer.candidates
+                self._mask(items[0].obj_id, answer.view, mask[None], state.frame_size)
+                for mask in answer.candidates
             )
         return FrameResult(
             frame_idx=frame_idx,
             frame_size=state.frame_size,
             obj_ids=tuple(item.obj_id for item in items),
-            object_masks=tuple(self.part(item, frame_idx) for item in items),
+            object_masks=tuple(self.part(state, item, frame_idx) for item in items),
             object_scores=torch.tensor([m.object_score for m in memories if m is not None]),
             ious=torch.tensor([m.iou for m in memories if m is not None]),
             candidates=candidates,
         )
 
-    def _mask(self, obj_id: int, view: View, low_res_masks: Tensor) -> ObjectMask:
+    def _mask(
+        self, obj_id: int, view: View, low_res_masks: Tensor, frame_size: tuple[int, int]
+    ) -> ObjectMask:
         logits = to_view_size(low_res_masks[None].to(self.device), view)[0, 0]
-        return ObjectMask(obj_id, view.top, view.left, logits)
+        part = view.inside(*frame_size)
+        rows = slice(part.top - view.top, part.top - view.top + part.height)
+        columns = slice(part.left - view.left, part.left - view.left + part.width)
+        return ObjectMask(obj_id, part.top, part.left, logits[rows, columns])
 
     def _exact(self, obj_id: int, prompts: FramePrompts) -> ObjectMask:
         assert prompts.mask is not None

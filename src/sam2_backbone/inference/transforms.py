@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,16 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
+_Pixel = TypeVar("_Pixel", bound=np.generic)
+
+
 @dataclass(frozen=True)
 class View:
-    """The rectangle of a frame that the model sees, in whole pixels; always inside the frame."""
+    """The rectangle of a frame that the model sees, in whole pixels.
+
+    It may reach beyond the frame, so that an object at the border is in its middle all the same;
+    the model sees the frame mirrored there.
+    """
 
     top: int
     left: int
@@ -31,19 +39,29 @@ class View:
 
     @staticmethod
     def around(centre_yx: tuple[float, float], side: int, height: int, width: int) -> View:
-        """Return a square of `side` pixels around a centre, moved and cut to stay in the frame."""
+        """Return a square of `side` pixels around a centre; nowhere longer than the frame."""
         tall, wide = min(side, height), min(side, width)
-        top = int(np.clip(round(centre_yx[0] + 0.5 - tall / 2), 0, height - tall))
-        left = int(np.clip(round(centre_yx[1] + 0.5 - wide / 2), 0, width - wide))
+        top = 0 if tall == height else round(centre_yx[0] + 0.5 - tall / 2)
+        left = 0 if wide == width else round(centre_yx[1] + 0.5 - wide / 2)
         return View(top, left, tall, wide)
 
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Rows and columns of the frame."""
-        return (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
+    def inside(self, height: int, width: int) -> View:
+        """Return the part of the view that lies in the frame; it may be empty."""
+        top, left = min(max(self.top, 0), height), min(max(self.left, 0), width)
+        bottom = min(max(self.top + self.height, top), height)
+        right = min(max(self.left + self.width, left), width)
+        return View(top, left, bottom - top, right - left)
+
+    def crop(self, frame: NDArray[_Pixel], *, mirror: bool) -> NDArray[_Pixel]:
+        """Cut the view out of (H, W, …); beyond the frame it is mirrored, or zero."""
+        part = self.inside(*frame.shape[:2])
+        pixels = frame[part.top : part.top + part.height, part.left : part.left + part.width]
+        if part == self:
+            return pixels
+        before = (part.top - self.top, part.left - self.left)
+        after = (self.height - part.height - before[0], self.width - part.width - before[1])
+        widths = [(before[0], after[0]), (before[1], after[1])] + [(0, 0)] * (frame.ndim - 2)
+        return np.pad(pixels, widths, mode="symmetric" if mirror else "constant")
 
     def to_model(self, points: Tensor, input_size: int) -> Tensor:
         """Map pixel x, y (..., 2) to model coordinates 0…input_size.
@@ -103,7 +121,7 @@ def to_model_input(
     Tensor
         (3, input_size, input_size) float32 on the CPU.
     """
-    values = intensities.apply(frame[view.slices])
+    values = intensities.apply(view.crop(frame, mirror=True))
     if values.ndim == 2:
         values = values[..., None]
     channels = torch.from_numpy(np.ascontiguousarray(values[..., :3].transpose(2, 0, 1)))
@@ -140,7 +158,7 @@ def to_view_size(low_res_masks: Tensor, view: View) -> Tensor:
 
 def mask_to_model(mask: NDArray[np.bool_], view: View, input_size: int) -> Tensor:
     """Bring the part of a (H, W) mask in a view to (1, 1, input_size, input_size), 0 or 1."""
-    part = torch.from_numpy(np.ascontiguousarray(mask[view.slices]).astype(np.float32))[None, None]
+    part = torch.from_numpy(view.crop(mask, mirror=False).astype(np.float32))[None, None]
     if part.shape[-2:] != (input_size, input_size):
         part = functional.interpolate(
             part, size=(input_size, input_size), mode="bilinear", antialias=True

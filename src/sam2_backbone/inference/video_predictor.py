@@ -185,7 +185,7 @@ class VideoPredictor:
         item = known or ObjectState(obj_id, self._bank())
         answer = self._ask(state, item, frame_idx, prompts)
         state.objects[obj_id] = item
-        self._keep(item, frame_idx, prompts, answer)
+        self._keep(state, item, frame_idx, prompts, answer)
         return self._layout.result(state, frame_idx, [item], answer=answer)
 
     @torch.inference_mode()
@@ -200,7 +200,7 @@ class VideoPredictor:
         extent = mask_extent(array)
         if state.window is not None and extent is not None:
             view = window_around_extent(extent, state.frame_size)
-        part = torch.from_numpy(array[view.slices].astype("float32"))[None, None]
+        part = torch.from_numpy(view.crop(array, mirror=False).astype("float32"))[None, None]
         side = self.model.config.low_res_size
         low_res = torch.nn.functional.interpolate(
             part, size=(side, side), mode="bilinear", antialias=True
@@ -358,7 +358,7 @@ class VideoPredictor:
         answer: Answer,
     ) -> Answer:
         """Ask once more through the window in which the object will be followed."""
-        extent = sighting(answer).extent
+        extent = sighting(answer, state.frame_size).extent
         if extent is None:
             return answer
         view = window_around_extent(extent, state.frame_size)
@@ -366,7 +366,7 @@ class VideoPredictor:
         if not needs_other_window(answer.view, view) or not view.contains(real):
             return answer
         again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
-        return again if sighting(again).extent is not None else answer
+        return again if sighting(again, state.frame_size).extent is not None else answer
 
     def _views(
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
@@ -392,10 +392,15 @@ class VideoPredictor:
         )
 
     def _keep(
-        self, item: ObjectState, frame_idx: int, prompts: FramePrompts, answer: Answer
+        self,
+        state: VideoState,
+        item: ObjectState,
+        frame_idx: int,
+        prompts: FramePrompts,
+        answer: Answer,
     ) -> None:
         item.prompts[frame_idx] = prompts
-        item.sightings[frame_idx] = sighting(answer)
+        item.sightings[frame_idx] = sighting(answer, state.frame_size)
         if self.reference_rules and frame_idx in item.visited:
             item.bank.put_tracked(frame_idx, answer.memory)
             item.recallable.add(frame_idx)
