@@ -22,6 +22,7 @@ from napari_sam2 import sample_data
 from napari_sam2.demo import clicks_on
 
 IMAGES = Path(__file__).parents[1] / "images"
+NUM_CELLS = 4  # those in the middle; the others leave the field at once
 
 
 def settle(seconds: float = 0.3) -> None:
@@ -47,7 +48,7 @@ def track_movie(viewer: napari.Viewer, variant: str) -> object:
     folder = files("napari_sam2") / "samples"
     with as_file(folder / "cell_migration_labels.tif") as path:
         reference = tifffile.imread(path)
-    for _, y, x in clicks_on(reference):
+    for _, y, x in clicks_on(reference)[:NUM_CELLS]:
         annotator.new_object()
         annotator.points_layer.add((0, y, x))
         annotator.wait(timeout=600)
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES)
     parser.add_argument("--variant", default="micro")
-    parser.add_argument("--frame", type=int, default=12, help="shown in the dark picture")
+    parser.add_argument("--frame", type=int, default=6, help="shown in the dark picture")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 

@@ -103,6 +103,8 @@ def dress_shapes(shapes: Shapes, obj_id: int) -> None:
 def assign_points(points: Points, rows: Iterable[int], obj_id: int) -> None:
     """Hand clicks over to an object, colour included."""
     chosen = list(rows)
+    if not chosen:
+        return
     features = points.features.copy()
     features.loc[chosen, "obj_id"] = obj_id
     defaults = points.feature_defaults.copy()
