@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam2_backbone.inference.frame_step import follow
+from sam2_backbone.inference.frame_step import Answer, follow, sighting
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import Sighting
 from sam2_backbone.inference.window import (
@@ -15,6 +16,7 @@ from sam2_backbone.inference.window import (
     click_windows,
     window_around_extent,
 )
+from sam2_backbone.memory.bank import FrameMemory
 
 FRAME = (500, 600)
 FRACTIONS = (0.25, 0.5, 1.0)
@@ -62,6 +64,15 @@ def test_a_window_holds_the_object_it_follows(
     assert view.left <= left + 1
     assert view.top + view.height >= top + height - 1
     assert view.left + view.width >= left + width - 1
+
+
+def test_a_window_follows_the_largest_piece_and_no_specks() -> None:
+    logits = torch.full((1, 16, 16), -5.0)
+    logits[0, 4:8, 6:10] = 5
+    logits[0, 15, 0] = 5
+    memory = FrameMemory(logits, None, object_score=1.0, iou=0.9, prompted=False)
+    found = sighting(Answer(View(100, 200, 32, 32), memory), FRAME)
+    assert found.extent == (108, 212, 116, 220)
 
 
 def test_a_window_keeps_its_side_until_the_object_has_changed_much() -> None:

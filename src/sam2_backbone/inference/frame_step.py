@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from sam2_backbone.inference.postprocess import fill_small_holes, hide_absent
@@ -406,18 +408,18 @@ def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
 
 
 def sighting(answer: Answer, frame_size: tuple[int, int]) -> Sighting:
-    """Where an answer's mask lies in the frame."""
-    mask = answer.memory.low_res_masks[0] > 0
-    if not bool(mask.any()):
+    """Where the largest piece of an answer's mask lies in the frame: a window follows no specks."""
+    pieces, count = ndimage.label((answer.memory.low_res_masks[0] > 0).cpu().numpy())
+    if count == 0:
         return Sighting(answer.view, None)
-    rows = mask.any(1).nonzero()[[0, -1], 0].tolist()
-    columns = mask.any(0).nonzero()[[0, -1], 0].tolist()
-    view, side = answer.view, mask.shape[-1]
+    largest = int(np.bincount(pieces.ravel())[1:].argmax())
+    rows, columns = ndimage.find_objects(pieces)[largest]
+    view, side = answer.view, pieces.shape[-1]
     extent = (
-        view.top + rows[0] * view.height / side,
-        view.left + columns[0] * view.width / side,
-        view.top + (rows[1] + 1) * view.height / side,
-        view.left + (columns[1] + 1) * view.width / side,
+        view.top + rows.start * view.height / side,
+        view.left + columns.start * view.width / side,
+        view.top + rows.stop * view.height / side,
+        view.left + columns.stop * view.width / side,
     )
     top, left = max(extent[0], 0.0), max(extent[1], 0.0)
     bottom, right = min(extent[2], float(frame_size[0])), min(extent[3], float(frame_size[1]))
