@@ -26,7 +26,10 @@ _SMALL = (
     "mask_tokens",
     "obj_score_token",
     "gamma",
+    "mask_downsample",
 )
+# of the last layer of the pointers: they are few tokens among the many of spatial memories
+_POINTER_SCALE = 0.8
 _SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 _PRESENT_BIAS = 20.0  # of the object score: a hidden mask would compare as equal
 
@@ -62,6 +65,8 @@ def build_reference(
         for name, parameter in model.named_parameters():
             if any(part in name for part in _SMALL):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        pointers = model.obj_ptr_proj.layers[-1].weight
+        pointers.copy_(_POINTER_SCALE * torch.randn(pointers.shape, generator=generator))
         model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(_PRESENT_BIAS)
     return model
 
