@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,22 @@ def segment_image(
         device=device,
         dtype=dtype,
     )
+    models = _kept_models(settings) if models is None else models
     session = segmented_session(
         image, records, settings, models=models, predictor_factory=predictor_factory
     )
     return session.labels(0)
+
+
+def _kept_models(settings: SessionSettings) -> ModelHub | None:
+    """Return where functions keep models between calls: a loop over images loads one once."""
+    # a file of one's own may change between two calls, so it is read again
+    return _models_of_functions() if settings.weights == "default" else None
+
+
+@cache
+def _models_of_functions() -> ModelHub:
+    return ModelHub()
 
 
 def segmented_session(
@@ -216,7 +229,7 @@ def track(
         settings,
         direction=direction,
         progress=progress,
-        models=models,
+        models=_kept_models(settings) if models is None else models,
         predictor_factory=predictor_factory,
     )
     if target is not None:
