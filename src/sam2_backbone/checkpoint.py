@@ -124,11 +124,6 @@ def read_weights(path: str | Path) -> StoredWeights:
     return _read_meta(path)
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a weights file under our keys; see `read_weights`."""
-    return dict(read_weights(path).tensors)
-
-
 def load_weights(model: SAM2, stored: StoredWeights) -> None:
     """Load exactly the weights of a network; nothing is loaded if a key or a shape is off.
 

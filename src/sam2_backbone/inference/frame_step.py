@@ -402,9 +402,8 @@ def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
     wanted = window_around_extent(before.extent, frame_size)
     if needs_other_window(before.view, wanted):
         return wanted
-    top, left, bottom, right = before.extent
     side = max(before.view.height, before.view.width)
-    return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
+    return window_around_extent(before.extent, frame_size, side=side)
 
 
 def sighting(answer: Answer, frame_size: tuple[int, int]) -> Sighting:

@@ -46,11 +46,18 @@ class WindowAnswer:
 
 
 def window_around_extent(
-    extent: tuple[float, float, float, float], frame_size: tuple[int, int]
+    extent: tuple[float, float, float, float],
+    frame_size: tuple[int, int],
+    *,
+    side: int | None = None,
 ) -> View:
-    """Return the window for an object of known extent: top, left, bottom, right in pixels."""
+    """Return the window for an object of known extent: top, left, bottom, right in pixels.
+
+    `side` is chosen by the extent unless it is given.
+    """
     top, left, bottom, right = extent
-    side = max(MIN_SIDE, math.ceil(OBJECT_MARGIN * max(bottom - top, right - left)))
+    if side is None:
+        side = max(MIN_SIDE, math.ceil(OBJECT_MARGIN * max(bottom - top, right - left)))
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
 
 

@@ -93,11 +93,3 @@ def _nearest_prompted(
     kept = (before + after)[:limit]
     rest = sorted((t for t in frames if t not in kept), key=lambda t: abs(t - frame_idx))
     return tuple(kept + rest[: limit - len(kept)])
-
-
-def frames_to_keep(
-    frame_idx: int, tracked: Collection[int], *, config: MemoryConfig
-) -> frozenset[int]:
-    """Tracked frames that a later frame, in either direction, can still recall spatially."""
-    reach = config.num_memories - 1
-    return frozenset(t for t in tracked if abs(t - frame_idx) <= reach)

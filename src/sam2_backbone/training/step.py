@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sam2_backbone.config import MemoryConfig
+from sam2_backbone.inference.transforms import IMAGE_MEAN, IMAGE_STD
 from sam2_backbone.memory.selection import Recall, select_memories
 from sam2_backbone.modeling.sam2 import (
     SAM2,
@@ -22,7 +22,6 @@ from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
 from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
 from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of
 
-IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
@@ -369,8 +368,3 @@ def _join(stills: StillBatch | None, clips: ClipBatch | None) -> tuple[Tensor, T
         labels.append(clips.labels.flatten(0, 1))
         complete.append(clips.complete.repeat_interleave(clips.images.shape[1]))
     return torch.cat(images), torch.cat(labels), torch.cat(complete)
-
-
-def count_parameters(parts: Sequence[torch.nn.Module]) -> int:
-    """Number of parameters that are trained."""
-    return sum(p.numel() for part in parts for p in part.parameters() if p.requires_grad)
