@@ -196,10 +196,8 @@ class VideoPredictor:
         state.check_frame(frame_idx)
         item = state.get(obj_id)
         array = check_mask(mask, state.frame_size)
-        view = View.whole(*state.frame_size)
         extent = mask_extent(array)
-        if state.window is not None and extent is not None:
-            view = window_around_extent(extent, state.frame_size)
+        view = _mask_view(state, extent)
         part = torch.from_numpy(view.crop(array, mirror=False).astype("float32"))[None, None]
         side = self.model.config.low_res_size
         low_res = torch.nn.functional.interpolate(
@@ -337,10 +335,7 @@ class VideoPredictor:
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
     ) -> Answer:
         if prompts.mask is not None:
-            extent = mask_extent(prompts.mask)
-            view = View.whole(*state.frame_size)
-            if state.window is not None and extent is not None:
-                view = window_around_extent(extent, state.frame_size)
+            view = _mask_view(state, mask_extent(prompts.mask))
             return self._step.answer_mask(state, frame_idx, prompts, view)
         views = self._views(state, item, frame_idx, prompts)
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
@@ -450,3 +445,10 @@ class VideoPredictor:
             nothing = self.reference_rules and start == 0
             return range(0) if nothing else range(start, last - 1, -1)
         return range(start, last + 1)
+
+
+def _mask_view(state: VideoState, extent: tuple[float, float, float, float] | None) -> View:
+    """Choose the view for a mask of known extent."""
+    if state.window is None or extent is None:
+        return View.whole(*state.frame_size)
+    return window_around_extent(extent, state.frame_size)
