@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from fakes import FakePredictor
 from napari_sam2.session.session import Session
-from napari_sam2.widgets import main_widget
+from napari_sam2.widgets import open_images
 
 
 class PacedPredictor(FakePredictor):
@@ -42,7 +42,7 @@ def fake_model(monkeypatch) -> list[PacedPredictor]:
         made.append(PacedPredictor(settings))
         return made[-1]
 
-    monkeypatch.setattr(main_widget, "Session", partial(Session, predictor_factory=make))
+    monkeypatch.setattr(open_images, "Session", partial(Session, predictor_factory=make))
     return made
 
 

@@ -194,7 +194,7 @@ def test_another_model_answers_next(viewer, fake_model) -> None:
     annotator = annotate(viewer, viewer.add_image(moving_discs()))
     annotator.points_layer.add((0, 12, 12))
     annotator.wait(timeout=20)
-    annotator._model.variant_chosen.emit("sam2.1_hiera_tiny")
+    annotator._panels.model.variant_chosen.emit("sam2.1_hiera_tiny")
     annotator.wait(timeout=20)
     assert annotator.session.variant == "sam2.1_hiera_tiny"
     annotator.points_layer.add((0, 14, 12))

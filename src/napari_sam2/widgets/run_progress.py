@@ -1,8 +1,9 @@
-"""Room: how far a propagation is, and how much time it will take."""
+"""Room: how far a long run is, and how much time it will take."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
@@ -14,37 +15,37 @@ if TYPE_CHECKING:
 
 
 class RunProgress:
-    """Counts the frames of one propagation, for the panel and for napari's activity dock.
+    """Counts the steps of one run, for the panel and for napari's activity dock.
 
     Made and used in the main thread, as napari's progress bars must be.
     """
 
-    def __init__(self, direction: Direction) -> None:
-        self._direction = direction
+    def __init__(self, count_steps: Callable[[], int]) -> None:
+        self._count_steps = count_steps
         self._began_s = time.monotonic()
-        self._frames: set[int] = set()
+        self._seen: set[int] = set()
         self._total = 0
         self._activity: Any = None
 
     @property
-    def num_frames(self) -> int:
-        """Frames that were reached so far."""
-        return len(self._frames)
+    def num_steps(self) -> int:
+        """Different steps that were reached so far."""
+        return len(self._seen)
 
-    def step(self, frame_idx: int, session: Session) -> None:
-        """Count a frame."""
+    def step(self, number: int) -> None:
+        """Count a step."""
         if self._activity is None:
             # the prompts that decide the range may have been answered only now
-            self._total = frames_to_visit(self._direction, session)
+            self._total = self._count_steps()
             self._activity = progress(total=self._total, desc="SAM 2")
-        if frame_idx not in self._frames:
-            self._frames.add(frame_idx)
+        if number not in self._seen:
+            self._seen.add(number)
             self._activity.update(1)
 
     def show(self, panel: PropagatePanel, *, paused: bool) -> None:
         """Show the count and the time left."""
         elapsed_s = time.monotonic() - self._began_s
-        panel.show_running(self.num_frames, self._total, elapsed_s, paused=paused)
+        panel.show_running(self.num_steps, self._total, elapsed_s, paused=paused)
 
     def close(self) -> None:
         """Take the bar out of the activity dock."""
@@ -53,9 +54,15 @@ class RunProgress:
             self._activity = None
 
 
-def frames_to_visit(direction: Direction, session: Session) -> int:
+def frames_to_visit(
+    session: Session, direction: Direction, frames: tuple[int, ...] | None = None
+) -> int:
     """Count the frames that a propagation can reach from the prompts."""
     prompted = [frame for record in session.objects for frame in record.prompted_frames]
-    if direction == "both" or not prompted:
-        return session.num_frames
-    return session.num_frames - min(prompted) if direction == "forward" else max(prompted) + 1
+    first, last = 0, session.num_frames - 1
+    if direction == "forward" and prompted:
+        first = min(prompted)
+    elif direction == "backward" and prompted:
+        last = max(prompted)
+    wanted = range(session.num_frames) if frames is None else frames
+    return sum(first <= frame_idx <= last for frame_idx in wanted)

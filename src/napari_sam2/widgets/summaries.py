@@ -67,8 +67,8 @@ def advice(opened: OpenSession | None, dims: Dims) -> str:
     return "Click again to correct the object, start another one, or go on to the other frames."
 
 
-def activity(opened: OpenSession, *, propagating: bool) -> str:
-    """Say what is being computed."""
+def activity(opened: OpenSession, *, doing: str) -> str:
+    """Say what is being computed; `doing` is the long run's word for it, empty where none runs."""
     if opened.session.environment is None:
         return "Loading the network …"
-    return "Propagating …" if propagating else "Thinking …"
+    return f"{doing or 'Thinking'} …"

@@ -1,0 +1,159 @@
+"""Room: which images of a viewer are under annotation, and which of them is in hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_sam2.layers import geometry as geo
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.frame_source import layer_frame_source
+from napari_sam2.session.model_hub import ModelHub
+from napari_sam2.session.session import Session
+from napari_sam2.widgets.jobs import Jobs
+from napari_sam2.widgets.open_session import OpenSession
+from napari_sam2.widgets.preferences import Preferences
+
+
+class OpenImages(QObject):
+    """The sessions of one viewer, one for each image that was annotated."""
+
+    chosen = Signal()
+    """Another image is in hand, or none."""
+    changed = Signal()
+    """Something of an open session."""
+    refused = Signal(str)
+    """Why something was not done."""
+    failed = Signal(object)
+    """The exception of a request."""
+    removed = Signal(str)
+    """Name of the image in hand that was taken out of the viewer."""
+
+    def __init__(self, viewer: Any, jobs: Jobs, preferences: Preferences) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._jobs = jobs
+        self._device = preferences.device
+        self._models = ModelHub()
+        self._sessions: dict[str, OpenSession] = {}
+        self._positive = True
+        self.variant = preferences.variant
+        """The network that the next session starts with."""
+        self.current: OpenSession | None = None
+        """The session in hand."""
+        # the dock is filled later, so that `annotate` can choose first and napari can finish
+        self._opening = QTimer(self)
+        self._opening.setSingleShot(True)
+        self._opening.timeout.connect(self._open_default)
+
+    @property
+    def images(self) -> list[Image]:
+        """All image layers of the viewer."""
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be opened, read or drawn."""
+        return not self._opening.isActive() and all(
+            opened.is_settled for opened in self._sessions.values()
+        )
+
+    def default_image(self) -> Image | None:
+        """Name the image a person most likely means: the selected one, else the topmost."""
+        images = self.images
+        active = self._viewer.layers.selection.active
+        return active if isinstance(active, Image) else images[-1] if images else None
+
+    def open_default_soon(self) -> None:
+        """Open an image as soon as napari has finished, unless one is opened before."""
+        if self.current is None and self.images:
+            self._opening.start(0)
+
+    def open(
+        self, image: Image, *, frame_axis: int | None = None, variant: str | None = None
+    ) -> None:
+        """Take an image in hand; one that was annotated before is taken up again."""
+        self._opening.stop()
+        known = self._sessions.get(image.unique_id)
+        world_units = self._viewer.layers.units
+        wanted = geo.choose_geometry(
+            image, self._viewer.dims, frame_axis=frame_axis, world_units=world_units
+        )
+        if known is not None and frame_axis in (None, known.geometry.frame_axis):
+            if variant is not None and variant != known.session.variant:
+                known.session.set_variant(variant)
+        else:
+            source, value_range = layer_frame_source(image, wanted)
+            session = Session(
+                source,
+                variant=variant or self.variant,
+                value_range=value_range,
+                device=self._device,
+                models=self._models,
+            )
+            if known is not None:
+                self._close(known)
+            known = self._add(image, wanted, session)
+        self.variant = variant or self.variant
+        self.current = known
+        known.layers.activate()
+        self.chosen.emit()
+
+    def open_or_say(self, image: Image, frame_axis: int | None = None) -> None:
+        """Take an image in hand, or say why that cannot be."""
+        try:
+            self.open(image, frame_axis=frame_axis)
+        except (LayerRefusedError, ValueError, TypeError) as error:
+            self.refused.emit(str(error))
+            self.chosen.emit()
+
+    def use_variant(self, variant: str) -> None:
+        """Have the next answers given by another network."""
+        self.variant = variant
+        if self.current is not None:
+            self.current.use_variant(variant)
+
+    def set_polarity(self, positive: bool) -> None:
+        """Make the next clicks positive or negative, on all images."""
+        self._positive = positive
+        for opened in self._sessions.values():
+            opened.layers.set_polarity(positive)
+
+    def stop(self) -> None:
+        """Let go of all layers; they stay with the person."""
+        while self._sessions:
+            self._sessions.popitem()[1].stop()
+
+    def _open_default(self) -> None:
+        image = self.default_image()
+        if self.current is None and image is not None:
+            self.open_or_say(image)
+
+    def _add(self, image: Image, frames: geo.FrameGeometry, session: Session) -> OpenSession:
+        opened = OpenSession(self._viewer, image, frames, session, self._jobs)
+        opened.changed.connect(self.changed)
+        opened.refused.connect(self.refused)
+        opened.failed.connect(self.failed)
+        opened.image_removed.connect(self._on_image_removed)
+        opened.layers.set_polarity(self._positive)
+        self._sessions[image.unique_id] = opened
+        return opened
+
+    def _close(self, opened: OpenSession) -> None:
+        if opened is self.current:
+            self._jobs.cancel()
+            self.current = None
+        del self._sessions[opened.image.unique_id]
+        opened.stop()
+
+    def _on_image_removed(self) -> None:
+        current = self.current
+        present = {image.unique_id for image in self.images}
+        for unique_id, opened in list(self._sessions.items()):
+            if unique_id not in present:
+                self._close(opened)
+        self.chosen.emit()
+        if current is not None and self.current is None:
+            self.removed.emit(current.image.name)

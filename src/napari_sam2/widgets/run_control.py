@@ -1,0 +1,107 @@
+"""Room: the one long job: started, held, cancelled, and how its end is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_sam2.widgets.jobs import Jobs, Steps
+from napari_sam2.widgets.open_session import OpenSession
+from napari_sam2.widgets.run_progress import RunProgress
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """What is run on an open session.
+
+    Attributes
+    ----------
+    steps
+        Makes the generator; what it yields are numbers that tell the steps apart, such as frames.
+    count_steps
+        How many different ones there will be; asked in the main thread after the first.
+    doing, unit
+        Said while it runs, and of what was done: "Propagating", "frames".
+    """
+
+    steps: Steps
+    count_steps: Callable[[], int]
+    doing: str = "Propagating"
+    unit: str = "frames"
+
+
+class RunControl(QObject):
+    """At most one long run, of the session in hand."""
+
+    changed = Signal()
+    """It began, went on, was held, or ended."""
+    ended = Signal(str)
+    """What to say of it in a few words."""
+    failed = Signal(object)
+    """The exception that ended it."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._opened: OpenSession | None = None
+        self._what: LongRun | None = None
+        self.progress: RunProgress | None = None
+        """How far it is, None where nothing runs."""
+        jobs.stepped.connect(self._on_step)
+        jobs.ended.connect(self._on_ended)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is held."""
+        return self._jobs.is_paused
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is one, held or not."""
+        return self._jobs.has_long_job
+
+    @property
+    def doing(self) -> str:
+        """What is being done, in a word; empty where nothing is."""
+        return self._what.doing if self._what is not None and self.is_active else ""
+
+    def start(self, opened: OpenSession, what: LongRun) -> None:
+        """Begin, unless something is under way."""
+        if self._jobs.start(what.steps):
+            self._opened, self._what = opened, what
+            self.progress = RunProgress(what.count_steps)
+            self.changed.emit()
+
+    def pause(self) -> None:
+        """Hold after the step it is at."""
+        self._jobs.pause()
+        self.changed.emit()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._jobs.resume()
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """End after the step it is at; what is done is kept."""
+        self._jobs.cancel()
+
+    def _on_step(self, number: int) -> None:
+        if self.progress is not None and self._opened is not None:
+            self._opened.mirror.tell()
+            self.progress.step(number)
+            self.changed.emit()
+
+    def _on_ended(self, error: Exception | None, cancelled: bool) -> None:
+        run, self.progress = self.progress, None
+        what, self._what, self._opened = self._what, None, None
+        if error is not None:
+            self.failed.emit(error)
+        self.changed.emit()
+        if run is not None and what is not None:
+            run.close()
+            if error is None:
+                done = f"{run.num_steps} {what.unit} are done"
+                self.ended.emit(f"Cancelled; {done} and kept. " if cancelled else f"{done}. ")
