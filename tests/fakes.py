@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,13 @@ class FakePredictor:
         if self.fail_next is not None:
             error, self.fail_next = self.fail_next, None
             raise error
-        return self._result(state, frame_idx, (obj_id,))
+        result = self._result(state, frame_idx, (obj_id,))
+        if clear_old_points and box is None and mask is None and len(points) == 1:
+            sizes = [self._logits(replace(frames[frame_idx], count=n), 0, state.height, state.width)
+                     for n in (1, 9, 17)]  # fmt: skip
+            candidates = tuple(FakeObjectMask(obj_id, 0, 0, logits) for logits in sizes)
+            result = replace(result, candidates=candidates)
+        return result
 
     def propagate(
         self,

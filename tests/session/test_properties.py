@@ -52,6 +52,14 @@ actions = st.one_of(
     ),
     st.tuples(st.just("lock"), obj_ids, frame_idxs),
     st.tuples(st.just("unlock"), obj_ids, frame_idxs),
+    st.tuples(st.just("lock"), obj_ids),
+    st.tuples(st.just("unlock"), obj_ids),
+    st.tuples(st.just("hide"), obj_ids),
+    st.tuples(st.just("show"), obj_ids),
+    st.tuples(st.just("choose_candidate"), obj_ids, frame_idxs, st.integers(0, 4)),
+    st.tuples(st.just("set_masks"), frame_idxs, st.dictionaries(obj_ids, boxes(), max_size=3)),
+    st.tuples(st.just("add_labels"), st.dictionaries(frame_idxs, boxes(), max_size=2)),
+    st.tuples(st.just("preview"), frame_idxs, st.tuples(ys, xs)),
     st.tuples(st.just("set_value_range"), st.sampled_from([None, (0, 100)])),
     st.tuples(st.just("undo")),
     st.tuples(st.just("redo")),
@@ -62,6 +70,13 @@ many_actions = st.lists(actions, max_size=12).map(lambda some: [("new_object",),
 
 def new_session() -> Session:
     return Session(FakeFrames(MOVIE), predictor_factory=FakePredictor)
+
+
+def box_mask(box: tuple[int, int, int, int]) -> np.ndarray:
+    y0, x0, y1, x1 = box
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
 
 
 def act(session: Session, action: tuple[Any, ...]) -> Session:
@@ -76,10 +91,15 @@ def act(session: Session, action: tuple[Any, ...]) -> Session:
                 pass
             steps.close()
         elif name == "add_mask":
-            obj_id, frame_idx, (y0, x0, y1, x1) = arguments
-            mask = np.zeros((HEIGHT, WIDTH), bool)
-            mask[y0:y1, x0:x1] = True
-            session.add_mask(obj_id, frame_idx, mask)
+            obj_id, frame_idx, box = arguments
+            session.add_mask(obj_id, frame_idx, box_mask(box))
+        elif name == "set_masks":
+            frame_idx, given = arguments
+            session.set_masks(frame_idx, {obj_id: box_mask(box) for obj_id, box in given.items()})
+        elif name == "add_labels":
+            labels = {frame_idx: 2 * box_mask(box) for frame_idx, box in arguments[0].items()}
+            for _ in session.add_labels(labels):
+                pass
         elif name == "save and load":
             with tempfile.TemporaryDirectory() as folder:
                 session.save(Path(folder) / "session.json")
@@ -94,7 +114,7 @@ def act(session: Session, action: tuple[Any, ...]) -> Session:
         else:
             getattr(session, name)(*arguments)
     except ValueError:
-        assert session.document is document
+        assert session.document is document, "a refusal changed something"
         assert session.log == log
     return session
 

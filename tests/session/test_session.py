@@ -377,3 +377,126 @@ def test_frames_are_read_only_when_needed(factory: Factory) -> None:
     session = Session(frames, predictor_factory=factory)
     session.add_point(session.new_object(), 0, (12, 12))
     assert frames.reads == []
+
+
+def test_a_locked_object_is_left_alone_everywhere(session: Session, factory: Factory) -> None:
+    for y in (12, 30):
+        session.add_point(session.new_object(), 0, (y, 12))
+    run(session, frames=range(4))
+    session.lock(1)
+    assert session.objects[0].is_locked
+    assert session.objects[0].locked_frames == (0, 1, 2, 3)
+    before = session.document.objects[1].masks
+    run(session)
+    assert session.document.objects[1].masks == before
+    assert session.objects[1].mask_frames == tuple(range(8))
+    for change in (lambda: session.add_point(1, 7, (9, 9)), lambda: session.remove_object(1)):
+        with pytest.raises(ValueError, match="Object 1 is locked"):
+            change()
+    with pytest.raises(ValueError, match="as a whole"):
+        session.unlock(1, 2)
+    session.lock(2)
+    with pytest.raises(ValueError, match="locked: unlock one"):
+        session.propagate()
+    session.unlock(1)
+    run(session)
+    assert session.objects[0].mask_frames == tuple(range(8))
+
+
+def test_another_candidate_is_kept_and_built_on(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (20, 20))
+    first = session.mask(1, 0)
+    candidates = session.candidates(1, 0)
+    assert len(candidates) == 3
+    assert all(0 < candidate.stability <= 1 for candidate in candidates)
+    session.choose_candidate(1, 0, 2)
+    third = session.mask(1, 0)
+    np.testing.assert_array_equal(third, candidates[2].mask.to_array(48, 64))
+    assert third.sum() > first.sum()  # type: ignore[union-attr]
+    session.add_point(1, 0, (40, 50))
+    assert (session.mask(1, 0) & third)[third].all()  # type: ignore[index, operator]
+    assert session.prompts(1, 0).candidate == 2  # type: ignore[union-attr]
+    session.undo()
+    session.undo()
+    np.testing.assert_array_equal(session.mask(1, 0), first)
+    session.add_box(1, 1, (3, 3, 9, 9))
+    with pytest.raises(ValueError, match="Only a click"):
+        session.choose_candidate(1, 1, 1)
+
+
+def test_a_preview_changes_nothing(session: Session, factory: Factory) -> None:
+    session.new_object()
+    session.add_point(1, 0, (20, 20))
+    document, log = session.document, session.log
+    seen = session.preview(0, (30, 50))
+    refined = session.preview(0, (20, 34), obj_id=1)
+    assert seen.to_array(48, 64)[30, 50]  # type: ignore[union-attr]
+    assert refined.to_array(48, 64)[20, [20, 34]].all()  # type: ignore[union-attr]
+    assert session.document is document
+    assert session.log == log
+    session.add_point(1, 0, (20, 34))
+    np.testing.assert_array_equal(refined.to_array(48, 64), session.mask(1, 0))  # type: ignore[union-attr]
+    run(session)
+    assert set(session.document.objects) == {1}
+
+
+def test_a_stroke_over_two_objects_is_one_step(session: Session) -> None:
+    for x in (14, 30):
+        session.add_point(session.new_object(), 0, (20, x))
+    before = session.document
+    one, other = session.mask(1, 0).copy(), session.mask(2, 0).copy()  # type: ignore[union-attr]
+    one[18:22, 14:32], other[18:22, 14:32] = True, False
+    session.set_masks(0, {1: one, 2: other})
+    np.testing.assert_array_equal(session.labels(0)[18:22, 14:32], 1)
+    np.testing.assert_array_equal(session.mask(2, 0), other)
+    assert session.undo() == "Paint"
+    assert session.document == before
+    session.lock(2, 0)
+    locked = session.document
+    with pytest.raises(ValueError, match="locked"):
+        session.set_masks(0, {1: one, 2: other})
+    assert session.document == locked
+    session.set_masks(3, {9: one})
+    assert session.objects[-1].obj_id == 9
+
+
+def test_labels_become_objects(session: Session) -> None:
+    session.new_object()
+    labels = np.zeros((48, 64), np.int32)
+    labels[4:9, 4:9], labels[20:30, 20:30] = 1, 7
+    later = np.where(labels == 7, 7, 0)
+    assert list(session.add_labels({0: labels, 3: later})) == [2, 7]
+    assert [record.prompted_frames for record in session.objects] == [(), (0,), (0, 3)]
+    np.testing.assert_array_equal(session.labels(0), np.where(labels == 1, 2, labels))
+    run(session)
+    assert session.objects[2].mask_frames == tuple(range(8))
+    session.undo()
+    assert session.undo() == "Take labels"
+    assert [record.obj_id for record in session.objects] == [1]
+    with pytest.raises(ValueError, match="no label"):
+        session.add_labels({0: np.zeros((48, 64), int)})
+    with pytest.raises(ValueError, match="shape"):
+        session.add_labels({0: labels[:5]})
+    with pytest.raises(TypeError, match="whole"):
+        session.add_labels({0: labels / 2})
+
+
+def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
+    session.new_object("kept")
+    document, log = session.document, session.log
+
+    def fail() -> None:
+        with session.one_step("Several"):
+            session.new_object("gone")
+            session.rename_object(1, "gone")
+            session.rename_object(5, "none")
+
+    with pytest.raises(ValueError, match="no object 5"):
+        fail()
+    assert (session.document, session.log) == (document, log)
+    with session.one_step("Several"):
+        session.rename_object(1, "a")
+        session.hide(1)
+    assert session.undo() == "Several"
+    assert session.document == document

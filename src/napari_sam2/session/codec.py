@@ -9,7 +9,14 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.session.history import Action, ChangeSettings, Propagate, SetLocks, SetPrompts
+from napari_sam2.session.history import (
+    Action,
+    ChangeSettings,
+    Group,
+    Propagate,
+    SetLocks,
+    SetPrompts,
+)
 from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.model_hub import Environment
 from napari_sam2.session.objects import Document, ObjectState
@@ -62,6 +69,8 @@ def encode(contents: Contents) -> tuple[Json, dict[str, npt.NDArray[Any]]]:
                 "obj_id": state.obj_id,
                 "name": state.name,
                 "locked": sorted(state.locked),
+                "accepted": state.accepted,
+                "hidden": state.hidden,
                 "outdated": sorted(state.outdated),
                 "prompts": [
                     {"frame_idx": frame_idx, **_encode_prompts(prompts, prompt_masks)}
@@ -90,6 +99,8 @@ def decode(tree: Json, arrays: Mapping[str, npt.NDArray[Any]]) -> Contents:
             masks=masks.get(int(row["obj_id"]), {}),
             locked=frozenset(int(frame_idx) for frame_idx in row["locked"]),
             outdated=frozenset(int(frame_idx) for frame_idx in row["outdated"]),
+            accepted=bool(row.get("accepted", False)),
+            hidden=bool(row.get("hidden", False)),
         )
         for row in tree["objects"]
     }
@@ -110,6 +121,7 @@ def _encode_prompts(prompts: FramePrompts, prompt_masks: PromptMasks) -> Json:
         "point_labels": prompts.point_labels.tolist(),
         "box": None if prompts.box is None else prompts.box.tolist(),
         "mask": None if prompts.mask is None else prompt_masks.number(prompts.mask),
+        "candidate": prompts.candidate,
     }
 
 
@@ -119,6 +131,7 @@ def _decode_prompts(row: Json, masks: Sequence[npt.NDArray[np.bool_]]) -> FrameP
         point_labels=np.array(row["point_labels"], np.int64),
         box=None if row["box"] is None else np.array(row["box"], np.float64),
         mask=None if row["mask"] is None else masks[int(row["mask"])],
+        candidate=int(row.get("candidate", 0)),
     )
 
 
@@ -130,6 +143,8 @@ def _encode_action(action: Action, prompt_masks: PromptMasks) -> Json:
             value = _encode_prompts(value, prompt_masks)
         elif isinstance(value, SessionSettings):
             value = asdict(value)
+        elif isinstance(action, Group) and field.name == "actions":
+            value = [_encode_action(inner, prompt_masks) for inner in action.actions]
         row[field.name] = value
     return row
 
@@ -141,6 +156,10 @@ def _decode_action(row: Json, prompt_masks: Sequence[npt.NDArray[np.bool_]]) -> 
         values["prompts"] = _decode_prompts(values["prompts"], prompt_masks)
     elif kind is ChangeSettings:
         values["settings"] = _decode_settings(values["settings"])
+    elif kind is Group:
+        values["actions"] = tuple(
+            _decode_action(inner, prompt_masks) for inner in values["actions"]
+        )
     elif kind is SetLocks:
         values["frames"] = tuple(values["frames"])
     elif kind is Propagate:

@@ -57,6 +57,30 @@ class SetLocks:
 
 
 @dataclass(frozen=True)
+class LockObject:
+    """An object was accepted as it is, or given free again with all of its frames."""
+
+    obj_id: int
+    locked: bool
+
+
+@dataclass(frozen=True)
+class SetHidden:
+    """An object was taken out of sight, or shown again."""
+
+    obj_id: int
+    hidden: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several actions that were one step."""
+
+    title: str
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
 class Propagate:
     """A propagation ran for `num_steps` frames, and to its end if `is_finished`."""
 
@@ -95,6 +119,9 @@ Action = (
     | RemoveObject
     | SetPrompts
     | SetLocks
+    | LockObject
+    | SetHidden
+    | Group
     | Propagate
     | ChangeSettings
     | Undo
@@ -137,6 +164,11 @@ class History:
     def extend_last(self, action: Action) -> None:
         """Let the last step go on: its entry in the log becomes `action`."""
         self.log[-1] = action
+
+    def drop_last(self) -> None:
+        """Forget the last step and its entry in the log, as if it had not been."""
+        self._done.pop()
+        self.log.pop()
 
     def undo(self, now: Document) -> Document | None:
         """Return the document before the last step, or ``None`` if there is none."""

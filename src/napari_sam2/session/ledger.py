@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal, SignalGroup
 
-from napari_sam2.session.history import Action, History, SetLocks, SetPrompts
+from napari_sam2.session.history import Action, Group, History, SetPrompts
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.segmentation import Segmentation
@@ -27,6 +27,15 @@ class SessionEvents(SignalGroup):
     prompts_changed = Signal(int, int)
     masks_changed = Signal(int, tuple)
     all_changed = Signal()
+
+
+@dataclass
+class Step:
+    """A step of several actions, which goes on as long as nothing else is committed in between."""
+
+    title: str
+    actions: list[Action] = field(default_factory=list)
+    edits: int = -1
 
 
 class Ledger:
@@ -46,6 +55,7 @@ class Ledger:
         self.edits = 0
         self.propagation: object | None = None
         self.open_step: object | None = None
+        self._step: Step | None = None
         self._lock = TurnLock()
         self._pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
@@ -69,10 +79,47 @@ class Ledger:
         self._pending.append((emit, arguments))
 
     def commit(self, title: str, document: Document, action: Action) -> None:
-        """Make `document` the present, as one step that can be undone."""
-        self.history.record(title, self.document, action)
+        """Make `document` the present, as one step that can be undone or as part of one."""
+        step = self._step
+        if step is None:
+            self.history.record(title, self.document, action)
+        elif step.actions and step.edits == self.edits:
+            step.actions.append(action)
+            self.history.extend_last(Group(step.title, tuple(step.actions)))
+        else:
+            step.actions = [action]
+            self.history.record(step.title, self.document, Group(step.title, (action,)))
         self.document = document
         self.touch()
+        if step is not None:
+            step.edits = self.edits
+
+    def new_step(self, title: str) -> Step:
+        """Return a step that `in_step` takes."""
+        return Step(title)
+
+    @contextmanager
+    def in_step(self, step: Step) -> Iterator[None]:
+        """Let what is committed inside be part of `step`; hold the lock around it."""
+        outer, self._step = self._step, step if self._step is None else self._step
+        try:
+            yield
+        finally:
+            self._step = outer
+
+    @contextmanager
+    def whole_step(self, title: str) -> Iterator[None]:
+        """Let everything inside be one step, of which nothing stays if it fails."""
+        with self.turn():
+            before, step = self.document, self.new_step(title)
+            try:
+                with self.in_step(step):
+                    yield
+            except BaseException:
+                if step.actions:
+                    self.history.drop_last()
+                    self.restore(before)
+                raise
 
     def touch(self) -> None:
         """Note that a running propagation has to look again at what it does."""
@@ -98,9 +145,10 @@ class Ledger:
 
     def ask(self, state: ObjectState, frame_idx: int, prompts: FramePrompts) -> None:
         """Replace the prompts of a frame, take the model's answer, and record both as one step."""
-        if frame_idx in state.locked:
+        if state.protects(frame_idx):
+            what = "" if state.accepted else f"Frame {frame_idx} of object "
             raise ValueError(
-                f"Frame {frame_idx} of object {state.obj_id} is locked: unlock it to change it."
+                f"{what or 'Object '}{state.obj_id} is locked: unlock it to change it."
             )
         earlier = state.prompts.get(frame_idx, FramePrompts())
         if prompts == earlier:
@@ -118,33 +166,6 @@ class Ledger:
         dropped = state.masks.keys() - after.masks.keys()
         for changed in sorted(dropped | {frame_idx}):
             self.later(self.events.masks_changed.emit, changed, (state.obj_id,))
-
-    def set_locks(
-        self, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
-    ) -> None:
-        """Lock or unlock frames of an object, all that have a mask for ``None``, as one step."""
-        with self.turn():
-            state = self.object(obj_id)
-            if frame_idx is None:
-                chosen = tuple(sorted(state.masks))
-            elif isinstance(frame_idx, Iterable):
-                chosen = tuple(sorted({self.frame(index) for index in frame_idx}))
-            else:
-                chosen = (self.frame(frame_idx),)
-            without = [index for index in chosen if locked and index not in state.masks]
-            if without:
-                raise ValueError(
-                    f"Object {state.obj_id} has no mask on frame {without[0]} to be locked."
-                )
-            after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
-            if after == state.locked:
-                return
-            self.commit(
-                "Lock" if locked else "Unlock",
-                self.document.with_object(replace(state, locked=after)),
-                SetLocks(state.obj_id, chosen, locked),
-            )
-            self.later(self.events.objects_changed.emit)
 
     def restore(self, document: Document) -> None:
         """Make an earlier or later document the present; the model hears of it when next asked."""

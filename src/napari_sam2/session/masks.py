@@ -71,6 +71,29 @@ class Scores:
     iou: float
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """
+    One of the answers to an ambiguous click.
+
+    Attributes
+    ----------
+    mask
+        The answer.
+    stability
+        IoU of the mask at logits above 1 and above −1: near 1 where the border is sharp.
+    """
+
+    mask: StoredMask
+    stability: float
+
+
+def stability_of(logits: npt.NDArray[np.floating]) -> float:
+    """Return how little the area of a mask depends on the threshold, 0…1 (SAM's score)."""
+    outer = int(np.count_nonzero(logits > -1.0))
+    return int(np.count_nonzero(logits > 1.0)) / outer if outer else 0.0
+
+
 def store_logits(
     logits: npt.NDArray[np.floating], *, top: int, left: int, object_score: float, iou: float
 ) -> StoredMask:

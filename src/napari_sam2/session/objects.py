@@ -35,6 +35,10 @@ class ObjectRecord:
         Shown everywhere; red, green and blue in 0…1.
     prompted_frames, mask_frames, locked_frames
         Sorted frames with prompts, with a mask (an absent object's included), and accepted ones.
+    is_locked
+        Whether the object as a whole was accepted; all of its frames then count as accepted.
+    is_hidden
+        Whether a person has taken it out of sight.
     """
 
     obj_id: int
@@ -43,6 +47,8 @@ class ObjectRecord:
     prompted_frames: tuple[int, ...]
     mask_frames: tuple[int, ...]
     locked_frames: tuple[int, ...]
+    is_locked: bool = False
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class ObjectState:
     Everything known of one object; the mappings are by frame and never changed in place.
 
     `outdated` holds the frames whose mask a later prompt may have changed: it is still shown, but
-    not put back into the model's memory.
+    not put back into the model's memory. An `accepted` object is locked on all frames, those
+    without a mask included.
     """
 
     obj_id: int
@@ -60,6 +67,12 @@ class ObjectState:
     masks: Mapping[int, StoredMask] = field(default_factory=dict)
     locked: frozenset[int] = frozenset()
     outdated: frozenset[int] = frozenset()
+    accepted: bool = False
+    hidden: bool = False
+
+    def protects(self, frame_idx: int) -> bool:
+        """Whether a person has accepted this frame, so that nothing may change it."""
+        return self.accepted or frame_idx in self.locked
 
     def record(self) -> ObjectRecord:
         """Return the table's row."""
@@ -69,7 +82,9 @@ class ObjectState:
             colour=colour_of(self.obj_id),
             prompted_frames=tuple(sorted(self.prompts)),
             mask_frames=tuple(sorted(self.masks)),
-            locked_frames=tuple(sorted(self.locked)),
+            locked_frames=tuple(sorted(self.masks if self.accepted else self.locked)),
+            is_locked=self.accepted,
+            is_hidden=self.hidden,
         )
 
     def with_answer(

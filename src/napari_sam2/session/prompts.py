@@ -38,12 +38,15 @@ class FramePrompts:
         ``(4,)`` float64, edges y0, x0, y1, x1, or ``None``.
     mask
         ``(H, W)`` bool, or ``None``. A frame has a box or a mask, never both; points refine either.
+    candidate
+        Which answer to an ambiguous first click was meant, 0 for the one the model prefers.
     """
 
     points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     point_labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     box: npt.NDArray[np.float64] | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    candidate: int = 0
 
     def __post_init__(self) -> None:
         for array in (self.points, self.point_labels, self.box, self.mask):
@@ -67,6 +70,7 @@ class FramePrompts:
         count = len(earlier.points)
         return (
             len(self.points) >= count
+            and self.candidate == earlier.candidate
             and np.array_equal(self.points[:count], earlier.points)
             and np.array_equal(self.point_labels[:count], earlier.point_labels)
             and _same(self.box, earlier.box)
@@ -81,13 +85,14 @@ def _same(first: npt.NDArray[Any] | None, second: npt.NDArray[Any] | None) -> bo
 
 
 def frame_prompts(
-    points: npt.ArrayLike | None,
-    point_labels: npt.ArrayLike | None,
-    box: npt.ArrayLike | None,
-    mask: npt.ArrayLike | None,
+    points: npt.ArrayLike | None = None,
+    point_labels: npt.ArrayLike | None = None,
+    box: npt.ArrayLike | None = None,
+    mask: npt.ArrayLike | None = None,
     *,
     height: int,
     width: int,
+    candidate: int = 0,
 ) -> FramePrompts:
     """
     Check prompts in (y, x) against the frame's size and freeze them.
@@ -100,11 +105,16 @@ def frame_prompts(
     checked_points, checked_labels = _checked_points(points, point_labels, height, width)
     if box is not None and mask is not None:
         raise ValueError("A frame takes a box or a mask of an object, not both: remove one.")
+    if candidate < 0:
+        raise ValueError(f"Candidates are counted from 0, got {candidate}.")
+    if candidate and (box is not None or mask is not None or len(checked_points) == 0):
+        raise ValueError("Only a click has several answers: a box or a mask has no candidates.")
     return FramePrompts(
         points=checked_points,
         point_labels=checked_labels,
         box=None if box is None else _checked_box(box, height, width),
         mask=None if mask is None else checked_mask(mask, height, width),
+        candidate=candidate,
     )
 
 
@@ -251,6 +261,11 @@ class Question:
     mask: npt.NDArray[np.bool_] | None = None
     is_first: bool = True
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether it is a first click by itself, which has several answers."""
+        return self.is_first and self.points is not None and len(self.points) == 1
+
 
 def questions(prompts: FramePrompts, *, already_asked: int | None = None) -> Iterator[Question]:
     """
@@ -289,4 +304,5 @@ def add_point(prompts: FramePrompts, point: Sequence[float], positive: bool) -> 
         point_labels=np.append(prompts.point_labels, POSITIVE if positive else NEGATIVE),
         box=prompts.box,
         mask=prompts.mask,
+        candidate=prompts.candidate,
     )

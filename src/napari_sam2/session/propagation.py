@@ -38,8 +38,11 @@ def checked_propagation(
     if without:
         raise ValueError(f"Object {without[0]} has no prompt: click on it first.")
     followed = ledger.document.objects.values() if chosen is None else chosen
-    if not any(state.prompts for state in followed):
+    prompted = [state for state in followed if state.prompts]
+    if not prompted:
         raise ValueError("There is nothing to follow: give an object a prompt first.")
+    if all(state.accepted for state in prompted):
+        raise ValueError("Every object to be followed is locked: unlock one first.")
     return Propagate(
         direction=direction,
         obj_ids=None if chosen is None else tuple(dict.fromkeys(state.obj_id for state in chosen)),
@@ -110,7 +113,7 @@ def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
     targets = {
         obj_id: objects[obj_id]
         for obj_id in (objects if request.obj_ids is None else request.obj_ids)
-        if obj_id in objects and objects[obj_id].prompts
+        if obj_id in objects and objects[obj_id].prompts and not objects[obj_id].accepted
     }
     if not targets:
         return iter(())
@@ -149,7 +152,7 @@ def _store(ledger: Ledger, result: FrameResultLike, request: Propagate, num_step
     stored = []
     for obj_id, mask in stored_masks(result).items():
         state = objects.get(obj_id)
-        if state is None or frame_idx in state.locked or frame_idx in state.prompts:
+        if state is None or state.protects(frame_idx) or frame_idx in state.prompts:
             continue
         objects[obj_id] = state.with_mask(frame_idx, mask)
         stored.append(obj_id)

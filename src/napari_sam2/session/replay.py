@@ -8,12 +8,15 @@ from itertools import islice
 from napari_sam2.session.history import (
     Action,
     ChangeSettings,
+    Group,
+    LockObject,
     NewObject,
     Propagate,
     Redo,
     Reload,
     RemoveObject,
     RenameObject,
+    SetHidden,
     SetLocks,
     SetPrompts,
     Undo,
@@ -55,9 +58,18 @@ def repeat(
                     point_labels=prompts.point_labels,
                     box=prompts.box,
                     mask=prompts.mask,
+                    candidate=prompts.candidate,
                 )
             case SetLocks(obj_id, frames, locked):
                 (session.lock if locked else session.unlock)(obj_id, frames)
+            case LockObject(obj_id, locked):
+                (session.lock if locked else session.unlock)(obj_id)
+            case SetHidden(obj_id, hidden):
+                (session.hide if hidden else session.show)(obj_id)
+            case Group(title, actions):
+                with session.one_step(title):
+                    for _ in repeat(session, actions, adapted):
+                        pass
             case Propagate(direction, obj_ids, frames, num_steps, is_finished):
                 results = session.propagate(direction, obj_ids, frames)
                 for _ in results if is_finished else islice(results, num_steps):

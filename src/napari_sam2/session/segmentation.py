@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.history import Direction
-from napari_sam2.session.masks import StoredMask, store_drawn, store_logits
+from napari_sam2.session.masks import (
+    Candidate,
+    StoredMask,
+    stability_of,
+    store_drawn,
+    store_logits,
+)
 from napari_sam2.session.objects import ObjectState
 from napari_sam2.session.predictor import FrameResultLike, Predictor, as_array
 from napari_sam2.session.prompts import FramePrompts, questions
@@ -14,6 +20,9 @@ from napari_sam2.session.settings import SessionSettings
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
+
+
+_PREVIEW_ID = -1  # no person's object
 
 
 class Segmentation:
@@ -37,6 +46,8 @@ class Segmentation:
         self._state: Any = None
         self._known: set[int] = set()
         self._stale: set[int] = set()
+        self.candidates: dict[tuple[int, int], tuple[Candidate, ...]] = {}
+        """Answers to the first click by object and frame, as far as it was ambiguous."""
 
     def use_settings(self, settings: SessionSettings) -> None:
         """Forget everything; the next question is asked with these settings."""
@@ -44,6 +55,7 @@ class Segmentation:
         self._predictor = self._state = None
         self._known.clear()
         self._stale.clear()
+        self.candidates.clear()
 
     def mark_stale(self, obj_id: int) -> None:
         """Tell the predictor everything about this object before it next answers."""
@@ -83,6 +95,16 @@ class Segmentation:
             self._stale.add(state.obj_id)
             raise
 
+    def preview(self, frame_idx: int, prompts: FramePrompts) -> StoredMask | None:
+        """Return what a new object with these prompts would look like; nothing is remembered."""
+        predictor, nobody = self._require(), ObjectState(_PREVIEW_ID, "")
+        try:
+            answer = self._ask_from(nobody, frame_idx, prompts, None)
+        finally:
+            self.candidates.pop((_PREVIEW_ID, frame_idx), None)
+        predictor.remove_object(self._state, _PREVIEW_ID)
+        return answer
+
     def propagate(
         self,
         objects: Mapping[int, ObjectState],
@@ -117,9 +139,26 @@ class Segmentation:
                 answer = store_drawn(question.mask)
             else:
                 answer = stored_masks(result)[state.obj_id]
+            if question.is_ambiguous:
+                self.candidates[state.obj_id, frame_idx] = candidates = _candidates(result)
+                if prompts.candidate and candidates:
+                    answer = self._adopt(state, frame_idx, candidates, prompts.candidate)
         if answer is None and not prompts.is_empty:
             answer = state.masks.get(frame_idx)
         return answer
+
+    def _adopt(
+        self,
+        state: ObjectState,
+        frame_idx: int,
+        candidates: Sequence[Candidate],
+        candidate: int,
+    ) -> StoredMask:
+        """Tell the predictor that another candidate was meant: what follows builds on that."""
+        mask = candidates[candidate % len(candidates)].mask
+        whole = mask.to_array(self._source.height, self._source.width)
+        self._require().answer(self._state, frame_idx, state.obj_id, mask=whole)
+        return mask
 
     def _require(self) -> Predictor:
         if self._predictor is None:
@@ -165,3 +204,17 @@ def stored_masks(result: FrameResultLike) -> dict[int, StoredMask]:
         )
         for index, mask in enumerate(result.object_masks)
     }
+
+
+def _candidates(result: FrameResultLike) -> tuple[Candidate, ...]:
+    score = float(as_array(result.object_scores)[0])
+    found = []
+    for rank, candidate in enumerate(result.candidates):
+        logits = as_array(candidate.logits)
+        # the predictor tells the predicted IoU of the best one only
+        iou = float(as_array(result.ious)[0]) if rank == 0 else float("nan")
+        mask = store_logits(
+            logits, top=candidate.top, left=candidate.left, object_score=score, iou=iou
+        )
+        found.append(Candidate(mask, stability_of(logits)))
+    return tuple(found)

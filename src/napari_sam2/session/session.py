@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.session import files
+from napari_sam2.session import files, given_masks, object_edits
 from napari_sam2.session.codec import Contents
 from napari_sam2.session.history import (
     Action,
     ChangeSettings,
     Direction,
     History,
-    NewObject,
     Reload,
-    RemoveObject,
-    RenameObject,
 )
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
-from napari_sam2.session.masks import Region, Scores, compose_labels, label_dtype
-from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
-from napari_sam2.session.objects import Document, ObjectRecord, ObjectState
+from napari_sam2.session.masks import (
+    Candidate,
+    Region,
+    Scores,
+    StoredMask,
+    compose_labels,
+    label_dtype,
+)
+from napari_sam2.session.model_hub import (
+    Environment,
+    ModelHub,
+    warn_of_other_weights,
+    weights_sha256,
+)
+from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import Predictor
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
 from napari_sam2.session.propagation import checked_propagation, expected_steps, run
@@ -99,6 +109,7 @@ class Session:
         self.models = models if models is not None else ModelHub()
         self._uses_models = predictor_factory is None
         self._settings = settings
+        self._checked = partial(frame_prompts, height=self.height, width=self.width)
         self._ledger = Ledger(
             self.source,
             Segmentation(self.source, settings, predictor_factory or self.models.predictor),
@@ -172,54 +183,38 @@ class Session:
         ledger = self._ledger
         with ledger.turn():
             obj_id = ledger.next_obj_id if obj_id is None else whole_number(obj_id, "obj_id")
-            if obj_id < 1 or obj_id > 0xFFFFFFFF:
-                raise ValueError(f"An object's id is a number from 1 to 4294967295, got {obj_id}.")
-            if obj_id in ledger.document.objects:
-                raise ValueError(f"There is an object {obj_id} already.")
-            state = ObjectState(obj_id, f"Object {obj_id}" if name is None else str(name))
-            ledger.next_obj_id = max(ledger.next_obj_id, obj_id + 1)
-            ledger.commit(
-                "New object",
-                ledger.document.with_object(state),
-                NewObject(obj_id, state.name),
-            )
-            ledger.later(self.events.objects_changed.emit)
+            object_edits.new_object(ledger, name, obj_id)
             return obj_id
 
     def rename_object(self, obj_id: int, name: str) -> None:
         """Give an object another name."""
-        ledger = self._ledger
-        with ledger.turn():
-            state = replace(ledger.object(obj_id), name=str(name))
-            ledger.commit(
-                "Rename",
-                ledger.document.with_object(state),
-                RenameObject(state.obj_id, state.name),
-            )
-            ledger.later(self.events.objects_changed.emit)
+        object_edits.rename_object(self._ledger, obj_id, name)
 
     def remove_object(self, obj_id: int) -> None:
         """Remove an object with its prompts and masks; its id is not used again."""
-        ledger = self._ledger
-        with ledger.turn():
-            state = ledger.object(obj_id)
-            ledger.segmentation.forget(state.obj_id)
-            ledger.commit(
-                "Remove object",
-                ledger.document.without_object(state.obj_id),
-                RemoveObject(state.obj_id),
-            )
-            ledger.later(self.events.objects_changed.emit)
-            for frame_idx in sorted(state.masks):
-                ledger.later(self.events.masks_changed.emit, frame_idx, (state.obj_id,))
+        object_edits.remove_object(self._ledger, obj_id)
+
+    def hide(self, obj_id: int) -> None:
+        """Take an object out of sight in a viewer; its masks stay in the labels."""
+        object_edits.set_hidden(self._ledger, obj_id, hidden=True)
+
+    def show(self, obj_id: int) -> None:
+        """Show a hidden object again."""
+        object_edits.set_hidden(self._ledger, obj_id, hidden=False)
 
     def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
-        """Accept masks, of all frames if `frame_idx` is ``None``: they are never overwritten."""
-        self._ledger.set_locks(obj_id, frame_idx, locked=True)
+        """Accept masks, the whole object if `frame_idx` is ``None``: they are never overwritten."""
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=True)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=True)
 
     def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
-        """Let masks change again."""
-        self._ledger.set_locks(obj_id, frame_idx, locked=False)
+        """Let masks change again, those of all frames if `frame_idx` is ``None``."""
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=False)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=False)
 
     # Prompts
 
@@ -264,12 +259,65 @@ class Session:
         point_labels: npt.ArrayLike | None = None,
         box: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
+        candidate: int = 0,
     ) -> None:
         """Replace all prompts of an object on a frame, (y, x); nothing clears them."""
         ledger = self._ledger
         with ledger.turn():
             state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            ledger.ask(state, frame_idx, self._checked(points, point_labels, box, mask))
+            ledger.ask(
+                state,
+                frame_idx,
+                self._checked(points, point_labels, box, mask, candidate=candidate),
+            )
+
+    def set_masks(self, frame_idx: int, masks: Mapping[int, npt.ArrayLike]) -> None:
+        """Say what several objects are on a frame, ``(H, W)`` by id; all or none, one step."""
+        given_masks.set_masks(self._ledger, frame_idx, masks)
+
+    def add_labels(self, labels: Mapping[int, npt.ArrayLike]) -> Generator[int, None, None]:
+        """
+        Make an object of every label of some frames, yielding its id; stop it at will.
+
+        Parameters
+        ----------
+        labels
+            Frame to ``(H, W)`` whole numbers, 0 is background. A label keeps its value as id where
+            that is free; on several frames it is the same object.
+        """
+        checked = given_masks.checked_labels(self._ledger, labels)
+        return given_masks.add_labels(self._ledger, checked)
+
+    def candidates(self, obj_id: int, frame_idx: int) -> tuple[Candidate, ...]:
+        """Return the answers to the first click there, best first; none where it was clear."""
+        key = (self._ledger.object(obj_id).obj_id, self._ledger.frame(frame_idx))
+        return self._ledger.segmentation.candidates.get(key, ())
+
+    def choose_candidate(self, obj_id: int, frame_idx: int, candidate: int) -> None:
+        """Mean another answer to the first click; further clicks refine that one."""
+        ledger = self._ledger
+        with ledger.turn():
+            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
+            now = state.prompts.get(frame_idx, FramePrompts())
+            said = (now.points, now.point_labels, now.box, now.mask)
+            ledger.ask(state, frame_idx, self._checked(*said, candidate=candidate))
+
+    def preview(
+        self,
+        frame_idx: int,
+        point: Sequence[float],
+        positive: bool = True,
+        *,
+        obj_id: int | None = None,
+    ) -> StoredMask | None:
+        """Return the mask that a click at `point` (y, x) would give; nothing is changed."""
+        ledger = self._ledger
+        with ledger.turn():
+            frame_idx, checked = ledger.frame(frame_idx), self._checked(points=[point])
+            state = None if obj_id is None else ledger.object(obj_id)
+            earlier = None if state is None else state.prompts.get(frame_idx)
+            prompts = add_point(earlier or FramePrompts(), checked.points[0], positive)
+            return ledger.segmentation.preview(frame_idx, prompts)
 
     # Masks
 
@@ -340,6 +388,12 @@ class Session:
 
     # Steps
 
+    @contextmanager
+    def one_step(self, title: str) -> Iterator[None]:
+        """Let everything inside be one step for undo; nothing of it stays if it fails."""
+        with self._ledger.whole_step(title):
+            yield
+
     def undo(self) -> str | None:
         """Take the last step back; returns what it was, or ``None`` if there was none."""
         with self._ledger.turn():
@@ -398,16 +452,7 @@ class Session:
 
     def save(self, path: str | Path) -> None:
         """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
-        with self._ledger.turn():
-            contents = Contents(
-                settings=self._settings,
-                environment=self.environment,
-                weights_sha256=weights_sha256(self._settings) if self._uses_models else None,
-                document=self._ledger.document,
-                log=self.log,
-                next_obj_id=self._ledger.next_obj_id,
-            )
-        files.save(Path(path), contents, self.source, self.path)
+        files.save(Path(path), self.contents(), self.source, self.path)
 
     @classmethod
     def load(
@@ -429,17 +474,28 @@ class Session:
             models=models,
             predictor_factory=predictor_factory,
         )
-        if session._uses_models and contents.weights_sha256 is not None:
-            now = weights_sha256(contents.settings)
-            if now != contents.weights_sha256:
-                warnings.warn(
-                    f"The weights of {contents.settings.variant} are not those that the session "
-                    f"{saved.path.name} was made with: new answers may differ.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-        session._begin(contents.document, contents.next_obj_id, contents.log)
+        session.restore(contents, saved.path.name)
         return session
+
+    def restore(self, contents: Contents, name: str) -> None:
+        """Take over everything of a saved session but its image; `name` is said in warnings."""
+        if self._uses_models:
+            warn_of_other_weights(contents.settings, contents.weights_sha256, name)
+        with self._ledger.turn():
+            self._settings = contents.settings
+            self._begin(contents.document, contents.next_obj_id, contents.log)
+
+    def contents(self) -> Contents:
+        """Return everything of the session but its image, as one moment."""
+        with self._ledger.turn():
+            return Contents(
+                settings=self._settings,
+                environment=self.environment,
+                weights_sha256=weights_sha256(self._settings) if self._uses_models else None,
+                document=self._ledger.document,
+                log=self.log,
+                next_obj_id=self._ledger.next_obj_id,
+            )
 
     def _begin(self, document: Document, next_obj_id: int, log: tuple[Action, ...]) -> None:
         self._ledger.document = document
@@ -448,12 +504,3 @@ class Session:
         self._ledger.segmentation.use_settings(self._settings)
         self._ledger.touch()
         self._ledger.later(self.events.all_changed.emit)
-
-    def _checked(
-        self,
-        points: npt.ArrayLike | None = None,
-        point_labels: npt.ArrayLike | None = None,
-        box: npt.ArrayLike | None = None,
-        mask: npt.ArrayLike | None = None,
-    ) -> FramePrompts:
-        return frame_prompts(points, point_labels, box, mask, height=self.height, width=self.width)

@@ -1,0 +1,120 @@
+"""Changes of whole objects: made, renamed, removed, hidden, locked, each one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_sam2.session.history import (
+    LockObject,
+    NewObject,
+    RemoveObject,
+    RenameObject,
+    SetHidden,
+    SetLocks,
+)
+from napari_sam2.session.objects import ObjectState
+
+if TYPE_CHECKING:
+    from napari_sam2.session.ledger import Ledger
+
+_LARGEST_ID = 0xFFFFFFFF
+
+
+def new_object(ledger: Ledger, name: str | None, obj_id: int) -> None:
+    """Make an object with a free id."""
+    with ledger.turn():
+        if obj_id < 1 or obj_id > _LARGEST_ID:
+            raise ValueError(f"An object's id is a number from 1 to {_LARGEST_ID}, got {obj_id}.")
+        if obj_id in ledger.document.objects:
+            raise ValueError(f"There is an object {obj_id} already.")
+        state = ObjectState(obj_id, f"Object {obj_id}" if name is None else str(name))
+        ledger.next_obj_id = max(ledger.next_obj_id, obj_id + 1)
+        ledger.commit(
+            "New object", ledger.document.with_object(state), NewObject(obj_id, state.name)
+        )
+        ledger.later(ledger.events.objects_changed.emit)
+
+
+def rename_object(ledger: Ledger, obj_id: int, name: str) -> None:
+    """Give an object another name."""
+    with ledger.turn():
+        state = replace(ledger.object(obj_id), name=str(name))
+        ledger.commit(
+            "Rename", ledger.document.with_object(state), RenameObject(state.obj_id, state.name)
+        )
+        ledger.later(ledger.events.objects_changed.emit)
+
+
+def remove_object(ledger: Ledger, obj_id: int) -> None:
+    """Remove an object that is not locked."""
+    with ledger.turn():
+        state = ledger.object(obj_id)
+        if state.accepted:
+            raise ValueError(f"Object {state.obj_id} is locked: unlock it to remove it.")
+        ledger.segmentation.forget(state.obj_id)
+        ledger.commit(
+            "Remove object",
+            ledger.document.without_object(state.obj_id),
+            RemoveObject(state.obj_id),
+        )
+        ledger.later(ledger.events.objects_changed.emit)
+        for frame_idx in sorted(state.masks):
+            ledger.later(ledger.events.masks_changed.emit, frame_idx, (state.obj_id,))
+
+
+def set_hidden(ledger: Ledger, obj_id: int, *, hidden: bool) -> None:
+    """Take an object out of sight, or show it again; its masks stay in the labels."""
+    with ledger.turn():
+        state = ledger.object(obj_id)
+        if state.hidden == hidden:
+            return
+        ledger.commit(
+            "Hide" if hidden else "Show",
+            ledger.document.with_object(replace(state, hidden=hidden)),
+            SetHidden(state.obj_id, hidden),
+        )
+        ledger.later(ledger.events.objects_changed.emit)
+
+
+def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
+    """Accept an object as it is on all frames, or give it and all of its frames free."""
+    with ledger.turn():
+        state = ledger.object(obj_id)
+        frames = state.locked if locked else frozenset()
+        after = replace(state, accepted=locked, locked=frames)
+        if (after.accepted, after.locked) == (state.accepted, state.locked):
+            return
+        ledger.commit(
+            "Lock" if locked else "Unlock",
+            ledger.document.with_object(after),
+            LockObject(state.obj_id, locked),
+        )
+        ledger.later(ledger.events.objects_changed.emit)
+
+
+def set_locks(ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int], *, locked: bool) -> None:
+    """Lock or unlock frames of an object, as one step."""
+    with ledger.turn():
+        state = ledger.object(obj_id)
+        if isinstance(frame_idx, Iterable):
+            chosen = tuple(sorted({ledger.frame(index) for index in frame_idx}))
+        else:
+            chosen = (ledger.frame(frame_idx),)
+        without = [index for index in chosen if locked and index not in state.masks]
+        if without:
+            raise ValueError(
+                f"Object {state.obj_id} has no mask on frame {without[0]} to be locked."
+            )
+        if state.accepted and not locked:
+            raise ValueError(f"Object {state.obj_id} is locked as a whole: unlock the object.")
+        after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
+        if after == state.locked:
+            return
+        ledger.commit(
+            "Lock" if locked else "Unlock",
+            ledger.document.with_object(replace(state, locked=after)),
+            SetLocks(state.obj_id, chosen, locked),
+        )
+        ledger.later(ledger.events.objects_changed.emit)
