@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from napari_sam2 import evaluate_command
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.label_files import check_target
 from napari_sam2.session.settings import SessionSettings, Window
@@ -239,6 +240,13 @@ def _parser() -> argparse.ArgumentParser:
 
     replay.add_argument("--variant", choices=list_variants(), metavar="NAME", help=_OTHER)
     replay.add_argument("--device", metavar="DEVICE", help=_OTHER)
+
+    evaluate = command(
+        "evaluate", evaluate_command.run_evaluate, evaluate_command.ABOUT,
+        shared.model, shared.output,
+        epilog=evaluate_command.EPILOG,
+    )  # fmt: skip
+    evaluate_command.add_options(evaluate)
 
     models = command("models", _models, "list the networks, or download one")
     models.add_argument("--download", choices=list_variants(), metavar="NAME")

@@ -3,7 +3,7 @@ import torch
 
 from sam2_backbone.build import build_from_config
 from sam2_backbone.evaluation.interactive import Attempt, evaluate_image
-from sam2_backbone.evaluation.tracking import track_objects
+from sam2_backbone.evaluation.tracking import TrackTally, follow_objects
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.variants import TEST_CONFIG
 
@@ -23,8 +23,8 @@ def scene(frames: int = 4) -> tuple[np.ndarray, np.ndarray]:
 
 def test_clicks_and_boxes_are_scored() -> None:
     images, labels = scene()
-    attempts = evaluate_image(
-        predictor(), images[0], labels[0], name="scene", obj_ids=[1, 4], clicks=3
+    attempts = list(
+        evaluate_image(predictor(), images[0], labels[0], name="scene", obj_ids=[1, 4], clicks=3)
     )
     assert [a.obj_id for a in attempts] == [1, 4]
     for attempt in attempts:
@@ -43,10 +43,17 @@ def test_clicks_to_a_quality() -> None:
 def test_tracks_are_scored_on_all_other_frames() -> None:
     images, labels = scene()
     for prompt in ("mask", "click", "box"):
-        result = track_objects(
-            predictor(), images, labels, name="scene", obj_ids=[1, 4], start=1, prompt=prompt
+        tally = TrackTally("scene", labels, 1)
+        frames = []
+        followed = follow_objects(
+            predictor(), images, labels, obj_ids=[1, 4], start=1, prompt=prompt
         )
-        assert [score.obj_id for score in result.scores] == [1, 4]
-        assert all(score.frames == 3 for score in result.scores)
-        assert 0 <= result.j <= 1
-        assert result.labels.shape == labels.shape
+        for objects in followed:
+            frames.append(objects[0].frame_idx)
+            for said in objects:
+                assert said.mask.shape == labels.shape[1:]
+                tally.add(said)
+        assert sorted(set(frames) - {1}) == [0, 2, 3]
+        assert [score.obj_id for score in tally.scores()] == [1, 4]
+        assert all(score.frames == 3 for score in tally.scores())
+        assert all(0 <= score.j_and_f <= 1 for score in tally.scores())

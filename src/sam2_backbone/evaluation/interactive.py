@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -15,6 +14,9 @@ from sam2_backbone.inference.results import FrameResult
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
 
+QUALITY = 0.85  # the IoU that NoC counts clicks to
+MOST_CLICKS = 20  # an object that never gets there counts as this many
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -22,16 +24,18 @@ class Attempt:
 
     Attributes
     ----------
-    image, obj_id
-        Which object.
+    image, kind, obj_id
+        Which object, and the modality of its image.
     area
         Pixels of the true mask.
     clicks
-        IoU after each click.
+        IoU after each click that was made.
     box
         IoU from the box, NaN if not asked.
     predicted
         IoU that the model predicted after the first click.
+    click_yx
+        Where the first click was.
     """
 
     image: str
@@ -40,9 +44,15 @@ class Attempt:
     clicks: tuple[float, ...]
     box: float
     predicted: float
+    kind: str = ""
+    click_yx: tuple[int, int] = (0, 0)
 
-    def clicks_to(self, quality: float, *, at_most: int = 20) -> int:
-        """Clicks until the IoU reaches `quality`; `at_most` if it never does."""
+    def iou_after(self, clicks: int) -> float:
+        """IoU after that many clicks; the last one where the annotator had stopped by then."""
+        return self.clicks[min(clicks, len(self.clicks)) - 1]
+
+    def clicks_to(self, quality: float = QUALITY, *, at_most: int = MOST_CLICKS) -> int:
+        """Clicks until the IoU first reached `quality`; `at_most` if it never did."""
         reached = [i + 1 for i, iou in enumerate(self.clicks) if iou >= quality]
         return min(reached[0], at_most) if reached else at_most
 
@@ -81,21 +91,31 @@ def click_object(
     *,
     obj_id: int,
     clicks: int,
+    at_most: int | None = None,
+    quality: float = QUALITY,
     frame_idx: int = 0,
 ) -> tuple[list[float], float]:
-    """Click an object `clicks` times; returns the IoU after each and the first predicted IoU.
+    """Click an object; returns the IoU after each click and the first predicted IoU.
 
     The first click is at the object's innermost pixel. Nothing but clicks and the model's own
-    answers reaches the model. A perfect mask needs no further click and keeps its score.
+    answers reaches the model. A perfect mask needs no further click: the list ends there.
+
+    Parameters
+    ----------
+    clicks
+        Clicks in any case.
+    at_most
+        Go on to this many while no answer has reached `quality`; None: stop after `clicks`.
     """
     ious: list[float] = []
     predicted = float("nan")
     mask = np.zeros_like(truth)
-    for turn in range(clicks):
+    for turn in range(max(clicks, at_most or 0)):
+        if turn >= clicks and max(ious) >= quality:
+            break
         place = error_centre(mask, truth)
         if place is None:
-            ious.append(ious[-1])
-            continue
+            break
         y, x, positive = place
         result = predictor.answer(
             state,
@@ -125,30 +145,44 @@ def evaluate_image(
     *,
     name: str,
     obj_ids: Sequence[int],
+    kind: str = "",
     clicks: int = 3,
+    at_most: int | None = None,
     with_box: bool = True,
     window: str | int | None = "auto",
     value_range: tuple[float, float] | None = None,
-) -> list[Attempt]:
+) -> Iterator[Attempt]:
     """Segment some objects of one image from clicks and from boxes.
 
     Parameters
     ----------
     image, labels
         (H, W) or (H, W, 3), and (H, W).
+    clicks, at_most
+        As `click_object` takes them.
     """
     state = predictor.init_state(image[None], window=window, value_range=value_range)
-    attempts = []
     for obj_id in obj_ids:
         truth = labels == obj_id
-        with torch.inference_mode():
-            ious, predicted = click_object(predictor, state, truth, obj_id=1, clicks=clicks)
+        innermost = error_centre(np.zeros_like(truth), truth)
+        if innermost is None:
+            raise ValueError(f"{name} has no object {obj_id}: give identifiers of its labels")
+        ious, predicted = click_object(
+            predictor, state, truth, obj_id=1, clicks=clicks, at_most=at_most
+        )
+        predictor.reset_state(state)
+        from_box = float("nan")
+        if with_box:
+            result = predictor.answer(state, 0, 1, box=true_box(truth))
+            from_box = intersection_over_union(answer_mask(result), truth)
             predictor.reset_state(state)
-            from_box = float("nan")
-            if with_box:
-                result = predictor.answer(state, 0, 1, box=true_box(truth))
-                from_box = intersection_over_union(answer_mask(result), truth)
-                predictor.reset_state(state)
-        area = int(np.count_nonzero(truth))
-        attempts.append(Attempt(name, int(obj_id), area, tuple(ious), from_box, predicted))
-    return attempts
+        yield Attempt(
+            image=name,
+            obj_id=int(obj_id),
+            area=int(np.count_nonzero(truth)),
+            clicks=tuple(ious),
+            box=from_box,
+            predicted=predicted,
+            kind=kind,
+            click_yx=innermost[:2],
+        )

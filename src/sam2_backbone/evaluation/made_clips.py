@@ -1,0 +1,34 @@
+"""Made clips of held-out cells: stills set in motion by a fixed seed, several objects in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sam2_backbone.evaluation.data_sets import Movie, objects_on
+from sam2_backbone.evaluation.extent import SEED
+from sam2_backbone.training.data import CropDrawer, LabelledSequence
+from sam2_backbone.training.synthetic import ClipMaker, MotionRange
+
+FRAMES = 32
+SIDE = 256  # pixels: several windows of a small model
+ZOOM = (3.0, 9.0)  # side over the extent of the object in the middle: objects of 28 to 85 pixels
+SMALLEST_OBJECT = 100  # pixels on the first frame
+OBJECTS = 4  # followed in a clip, at most
+# four times as many frames as the clips of training, so about a quarter of the motion in each:
+# the cells go as far and deform as much in all, as in a time-lapse that somebody would track
+MOTION = MotionRange(
+    drift=0.008, turn=0.015, grow=0.005, deform=0.006, jitter=0.006, sprite_step=0.02
+)
+
+
+def made_clips(stills: Sequence[LabelledSequence], count: int) -> Iterator[Movie]:
+    """Yield `count` clips of stills; a smaller count gives the first of them."""
+    maker = ClipMaker(CropDrawer(stills, size=SIDE, zoom=ZOOM), MOTION)
+    for index in range(count):
+        clip = maker.draw(np.random.default_rng((SEED, index)), FRAMES)
+        frames = (clip.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        labels = clip.labels.numpy().astype(np.uint16)
+        obj_ids = objects_on(labels[0], SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
+        yield Movie(f"clip {index}", frames, labels, 0, obj_ids)
