@@ -20,11 +20,14 @@ class TrunkConfig:
         Channels of the maps at strides 4, 8, 16, 32.
     options
         Keyword arguments for timm, as (name, value) pairs.
+    levels
+        Which of the trunk's maps have those strides; None: it has exactly these four.
     """
 
     timm_name: str
     channels: tuple[int, int, int, int]
     options: tuple[tuple[str, object], ...] = ()
+    levels: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_image_and_labels_stay_together() -> None:
     for _ in range(10):
         sequence, frame_idx = drawer.choose(rng)
         coords, obj_id = drawer.place(rng, sequence, frame_idx)
-        source = drawer.source(rng, sequence, frame_idx, coords, obj_id)
+        source = drawer.source(sequence, frame_idx, coords, obj_id)
         from sam2_backbone.training.data import read_pixels
 
         image = read_pixels(source.image, source.coords, mode="bilinear")[0]
@@ -123,7 +123,7 @@ def test_painting_over_objects_leaves_background() -> None:
     still = discs()
     image = torch.from_numpy(still.frames[0]).permute(2, 0, 1).float() / 255
     mask = torch.from_numpy(still.labels[0].astype(np.int64)) == 5
-    painted = fill_objects(image, mask)
+    painted = fill_objects(image, mask, torch.from_numpy(still.labels[0].astype(np.int64)) > 0)
     ground = float(image[0][torch.from_numpy(still.labels[0] == 0)].mean())
     assert abs(float(painted[0][mask].mean()) - ground) < 0.05
     assert torch.equal(painted[0][:20], image[0][:20])

@@ -43,11 +43,16 @@ class ImageEncoder(nn.Module):
         options: dict[str, Any] = dict(config.trunk.options)
         trunk: Any = timm.create_model(config.trunk.timm_name, num_classes=0, **options)
         trunk.head = nn.Identity()  # a classifier's last norm has no use here
+        self.levels = list(config.trunk.levels) if config.trunk.levels else None
+        if self.levels:
+            trunk.prune_intermediate_layers(self.levels, prune_head=True)
         self.trunk: Any = trunk  # timm's own interface: forward_intermediates
         self.neck = Neck(config.trunk.channels, config.hidden_dim, config.top_down_levels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Encode (B, 3, S, S) normalised images; returns maps at strides 4, 8 and 16."""
-        maps = self.trunk.forward_intermediates(images, intermediates_only=True)
+        maps = self.trunk.forward_intermediates(
+            images, indices=self.levels, intermediates_only=True
+        )
         pyramid: list[Tensor] = self.neck(maps)
         return pyramid[:3]

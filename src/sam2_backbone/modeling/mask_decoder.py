@@ -97,9 +97,8 @@ class MaskDecoder(nn.Module):
         position: Tensor,
         sparse: Tensor,
         dense: Tensor,
-        multimask_output: bool,
     ) -> DecodedMasks:
-        """Predict masks.
+        """Predict every mask: the single one first, then those of different extent.
 
         Parameters
         ----------
@@ -111,20 +110,23 @@ class MaskDecoder(nn.Module):
             (1, C, h, w) encoding of the grid.
         sparse, dense
             (N, P, C) prompt tokens and (N, C, h, w) dense prompt.
-        multimask_output
-            Three masks of different extent, else one.
         """
         tokens, image = self._transform(embedding + dense, position, sparse)
         masks = self._masks(tokens[:, 2:], image, high_res)
         ious = torch.sigmoid(self.iou_head(tokens[:, 1]))
         score = self.object_score_head(tokens[:, 0])
-        mask_tokens = tokens[:, 2:]
+        return DecodedMasks(masks, ious, tokens[:, 2:], score)
+
+    def choose(self, every: DecodedMasks, *, multimask_output: bool) -> DecodedMasks:
+        """Keep the masks of different extent, or the single one (stable, outside training)."""
+        masks, ious, tokens = every.masks, every.ious, every.tokens
+        score = every.object_score_logits
         if multimask_output:
-            return DecodedMasks(masks[:, 1:], ious[:, 1:], mask_tokens[:, 1:], score)
+            return DecodedMasks(masks[:, 1:], ious[:, 1:], tokens[:, 1:], score)
         single, single_iou = masks[:, :1], ious[:, :1]
         if not self.training:
             single, single_iou = self._stable_or_best(masks, ious)
-        return DecodedMasks(single, single_iou, mask_tokens[:, :1], score)
+        return DecodedMasks(single, single_iou, tokens[:, :1], score)
 
     def _transform(
         self, embedding: Tensor, position: Tensor, sparse: Tensor
@@ -146,8 +148,9 @@ class MaskDecoder(nn.Module):
 
     def _masks(self, tokens: Tensor, image: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
         stride4, stride8 = high_res
-        x = functional.gelu(self.upscale_norm(self.upscale1(image) + stride8))
-        x = functional.gelu(self.upscale2(x) + stride4)  # (N, C / 8, 4h, 4w)
+        # contiguous: the gradient comes back so, and GELU is slow where the two layouts differ
+        x = functional.gelu(self.upscale_norm(self.upscale1(image) + stride8).contiguous())
+        x = functional.gelu((self.upscale2(x) + stride4).contiguous())  # (N, C / 8, 4h, 4w)
         weights = torch.stack(
             [head(tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1
         )  # (N, M, C / 8)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from sam2_backbone.config import SAM2Config
 from sam2_backbone.modeling.image_encoder import ImageEncoder
 from sam2_backbone.modeling.layers import MLP, flatten_map
-from sam2_backbone.modeling.mask_decoder import MaskDecoder
+from sam2_backbone.modeling.mask_decoder import DecodedMasks, MaskDecoder
 from sam2_backbone.modeling.memory_attention import MemoryAttention
 from sam2_backbone.modeling.memory_encoder import MemoryEncoder
 from sam2_backbone.modeling.position import sine_map, sine_vector
@@ -177,16 +177,28 @@ class SAM2(nn.Module):
         self, features: ImageFeatures, prompts: Prompts, *, multimask_output: bool
     ) -> MaskPrediction:
         """Predict masks of N rows of features (conditioned or marked) from N rows of prompts."""
+        decoded = self._decode(features, *self._points(features, prompts), prompts.mask_input)
+        return self._prediction(decoded, multimask_output=multimask_output)
+
+    def predict_both(
+        self, features: ImageFeatures, prompts: Prompts
+    ) -> tuple[MaskPrediction, MaskPrediction]:
+        """Predict the single mask and the several from one pass, so that both can be trained."""
+        decoded = self._decode(features, *self._points(features, prompts), prompts.mask_input)
+        single = self._prediction(decoded, multimask_output=False)
+        return single, self._prediction(decoded, multimask_output=True)
+
+    def _points(self, features: ImageFeatures, prompts: Prompts) -> tuple[Tensor, Tensor]:
         num_rows, device = features.embedding.shape[0], features.embedding.device
         if prompts.point_coords is None or prompts.point_labels is None:
             # tracked frames read two padding points, a mask alone none: as the networks learned it
             num_padding = 0 if prompts.mask_input is not None else 2
             coords = torch.zeros(num_rows, num_padding, 2, device=device)
-            labels = torch.full((num_rows, num_padding), -1, dtype=torch.int32, device=device)
-        else:
-            coords = functional.pad(prompts.point_coords.float(), (0, 0, 0, 1))
-            labels = functional.pad(prompts.point_labels.int(), (0, 1), value=-1)
-        return self._decode(features, coords, labels, prompts.mask_input, multimask_output)
+            return coords, torch.full(
+                (num_rows, num_padding), -1, dtype=torch.int32, device=device
+            )
+        coords = functional.pad(prompts.point_coords.float(), (0, 0, 0, 1))
+        return coords, functional.pad(prompts.point_labels.int(), (0, 1), value=-1)
 
     def _decode(
         self,
@@ -194,20 +206,22 @@ class SAM2(nn.Module):
         coords: Tensor,
         labels: Tensor,
         mask_input: Tensor | None,
-        multimask_output: bool,
-    ) -> MaskPrediction:
+    ) -> DecodedMasks:
         sparse, dense = self.prompt_encoder(coords, labels, mask_input)
         embedding = features.embedding
         position = self.prompt_encoder.position.grid(embedding.shape[-2], embedding.shape[-1])
-        decoded = self.mask_decoder(
+        decoded: DecodedMasks = self.mask_decoder(
             embedding,
             features.high_res,
             position=position.to(embedding.dtype),
             sparse=sparse,
             dense=dense,
-            multimask_output=multimask_output,
         )
-        rows = torch.arange(embedding.shape[0], device=embedding.device)
+        return decoded
+
+    def _prediction(self, every: DecodedMasks, *, multimask_output: bool) -> MaskPrediction:
+        decoded = self.mask_decoder.choose(every, multimask_output=multimask_output)
+        rows = torch.arange(decoded.ious.shape[0], device=decoded.ious.device)
         best = decoded.ious.argmax(-1)
         token = decoded.tokens[rows, best if decoded.tokens.shape[1] > 1 else best * 0]
         score = decoded.object_score_logits.float()
@@ -245,7 +259,8 @@ class SAM2(nn.Module):
             raise ValueError(f"a mask prompt must have the input size, not {masks.shape[-1]}")
         padding = torch.full((masks.shape[0], 2), -1, dtype=torch.int32, device=masks.device)
         coords = torch.zeros(masks.shape[0], 2, 2, device=masks.device)
-        pointer = self._decode(features, coords, padding, prompt, False).obj_ptr
+        decoded = self._decode(features, coords, padding, prompt)
+        pointer = self._prediction(decoded, multimask_output=False).obj_ptr
         present = masks.flatten(1).any(dim=1, keepdim=True)
         return MaskPrediction(
             low_res_masks=low_res,

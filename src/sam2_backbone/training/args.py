@@ -36,10 +36,10 @@ class Stage:
     """
 
     share: float
-    input_size: int = 128
+    input_size: int = 192
     stills: int = 12
     objects: int = 4
-    corrections: int = 1
+    corrections: int = 2
     zoom: tuple[float, float] = (1.2, 4.0)
     clips: tuple[tuple[int, int, int], ...] = ()
     clip_share: float = 0.6
@@ -49,14 +49,14 @@ class Stage:
 
 DEFAULT_STAGES = (
     # the trunk first, then clicks and boxes, then memory beside them
-    Stage(share=0.12, stills=16, objects=0, prompts=False),
-    Stage(share=0.22, stills=16, objects=4),
-    Stage(share=0.4, stills=12, objects=4, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
+    Stage(share=0.08, stills=12, objects=0, prompts=False),
+    Stage(share=0.36, stills=10, objects=6),
+    Stage(share=0.36, stills=8, objects=5, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
     Stage(
-        share=0.26,
-        stills=8,
-        objects=4,
-        clips=((1, 5, 6), (2, 4, 5), (1, 8, 5)),
+        share=0.2,
+        stills=6,
+        objects=5,
+        clips=((1, 6, 6), (2, 4, 5), (1, 8, 5)),
         clip_share=0.85,
         freeze_norm=True,
     ),
@@ -78,7 +78,7 @@ class TrainingArgs:
     ema_decay: float = 0.998
     box_share: float = 0.3
     mask_share: float = 0.05
-    min_area: int = 100
+    min_area: int = 200
     threads: int = 1
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0

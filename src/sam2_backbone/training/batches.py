@@ -67,8 +67,14 @@ class StepBatches(Dataset[StepBatch]):
             for _, labels, _, obj_id in drawn
         ]
         rows, obj_ids, clicks, boxes = stack_prompts(prompts)
-        shares = (1 - args.box_share - args.mask_share, args.box_share, args.mask_share)
-        kinds = rng.choice((CLICK, BOX, MASK), size=len(rows), p=shares)
+        # the same number of each kind in every step: shapes that come back are compiled once
+        boxes_asked, masks_asked = (
+            round(share * len(rows)) for share in (args.box_share, args.mask_share)
+        )
+        kinds = np.full(len(rows), CLICK)
+        kinds[:boxes_asked] = BOX
+        kinds[boxes_asked : boxes_asked + masks_asked] = MASK
+        kinds = rng.permutation(kinds)
         return StillBatch(
             images=torch.stack([to_bytes(image) for image, _, _, _ in drawn]),
             labels=torch.stack([labels for _, labels, _, _ in drawn]),

@@ -16,6 +16,8 @@ from scipy import ndimage
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 SPLITS = ("train", "dev")
+# a kind is drawn by its number of objects to this power, and never more rarely than the floor
+KIND_POWER, KIND_FLOOR = 0.35, 0.06
 
 
 @dataclass(frozen=True)
@@ -144,23 +146,23 @@ class CropSource:
     image: torch.Tensor
     labels: torch.Tensor
     coords: torch.Tensor
-    fill: float
     complete: bool
     obj_id: int
 
 
 def read_pixels(
-    image: torch.Tensor, coords: torch.Tensor, *, mode: str, fill: float = 0.0
+    image: torch.Tensor, coords: torch.Tensor, *, mode: str
 ) -> torch.Tensor:
-    """Sample `image` (C, H, W) at pixel coordinates (S, S, 2); outside is `fill`."""
+    """Sample `image` (C, H, W) at pixel coordinates (S, S, 2); beyond its border it is mirrored.
+
+    Windows on a frame are mirrored in the same way when the network is used.
+    """
     height, width = image.shape[-2:]
     size = torch.tensor([width, height], dtype=torch.float32)
     grid = (coords + 0.5) / size * 2 - 1
-    shifted = image if fill == 0.0 else image - fill
-    out = F.grid_sample(
-        shifted[None], grid[None], mode=mode, padding_mode="zeros", align_corners=False
+    return F.grid_sample(
+        image[None], grid[None], mode=mode, padding_mode="reflection", align_corners=False
     )[0]
-    return out if fill == 0.0 else out + fill
 
 
 def smooth_field(
@@ -180,7 +182,7 @@ def output_grid(size: int) -> torch.Tensor:
 
 
 class CropDrawer:
-    """Draws crops around random objects, kinds balanced by the root of their object count."""
+    """Draws crops around random objects, kinds balanced against each other."""
 
     def __init__(
         self,
@@ -195,7 +197,8 @@ class CropDrawer:
         kinds = sorted({s.kind for s in self.sequences})
         self._by_kind = [[i for i, s in enumerate(self.sequences) if s.kind == k] for k in kinds]
         counts = [sum(len(self.sequences[i].boxes[0]) for i in rows) for rows in self._by_kind]
-        weights = np.sqrt(np.asarray(counts, dtype=np.float64) + 1)
+        weights = np.asarray(counts, dtype=np.float64) ** KIND_POWER
+        weights = np.maximum(weights / weights.sum(), KIND_FLOOR)
         self._weights = weights / weights.sum()
         self.grid = output_grid(size)
 
@@ -241,7 +244,6 @@ class CropDrawer:
 
     def source(
         self,
-        rng: np.random.Generator,
         sequence: LabelledSequence,
         frame_idx: int,
         coords: torch.Tensor,
@@ -266,15 +268,14 @@ class CropDrawer:
             image = F.avg_pool2d(image[None], factor, ceil_mode=True)[0]
             labels = F.interpolate(labels[None, None], image.shape[-2:], mode="nearest-exact")[0, 0]
             coords = (coords + 0.5) / factor - 0.5
-        fill = float(image.median()) if rng.random() < 0.5 else 0.0
-        return CropSource(image, labels, coords, fill, sequence.complete, obj_id)
+        return CropSource(image, labels, coords, sequence.complete, obj_id)
 
     def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, bool, int]:
         """Return an augmented crop: image (3, S, S) 0…1, labels (S, S) int64, complete, id."""
         sequence, frame_idx = self.choose(rng)
         coords, obj_id = self.place(rng, sequence, frame_idx)
-        source = self.source(rng, sequence, frame_idx, coords, obj_id)
-        image = read_pixels(source.image, source.coords, mode="bilinear", fill=source.fill)
+        source = self.source(sequence, frame_idx, coords, obj_id)
+        image = read_pixels(source.image, source.coords, mode="bilinear")
         labels = read_pixels(source.labels[None], source.coords, mode="nearest")[0].long()
         look = draw_look(rng)
         return apply_look(image, look, rng), labels, source.complete, obj_id

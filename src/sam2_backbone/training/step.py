@@ -27,6 +27,7 @@ CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
+OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
 
@@ -201,10 +202,13 @@ class StepLoss:
             marked = self.model.without_memory(features.select(rows))
             prompts = first_prompts(batch.clicks[chosen], batch.boxes[chosen], target, kind)
             for turn in range(corrections + 1):
-                several = kind == CLICK and turn == 0
-                answer = self.model.predict_masks(marked, prompts, multimask_output=several)
-                result.loss = result.loss + share * self._loss(answer, target)
-                best = answer.best.low_res_masks.detach()
+                single, several = self.model.predict_both(marked, prompts)
+                asked, other = (
+                    (several, single) if kind == CLICK and turn == 0 else (single, several)
+                )
+                loss = self._loss(asked, target) + OTHER_WEIGHT * self._loss(other, target)
+                result.loss = result.loss + share * loss
+                best = asked.best.low_res_masks.detach()
                 name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
                 _add(result, name, float(mask_iou(best, target).sum()), len(target))
                 if turn < corrections:

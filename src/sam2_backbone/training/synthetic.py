@@ -1,4 +1,4 @@
-"""Clips made from stills: cells that move, turn, deform, leave and return over real background."""
+"""Clips made from stills: cells that move, turn, deform, divide, touch, leave and come back."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from sam2_backbone.training.data import (
     read_pixels,
     smooth_field,
 )
+
+
+DAUGHTER_SIZE = 0.8  # length of a daughter cell over its mother's: half the volume
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Clip:
 class MotionRange:
     """How much a made clip moves, per frame and in units of the crop's side.
 
-    The values are the widest; each clip draws its own strength, mostly gentle.
+    The values are the widest; each clip draws its own strength, mostly gentle. `leave`, `meet` and
+    `divide` are the shares of the cells cut out that leave and come back, that move until they
+    touch a neighbour, and that divide.
     """
 
     drift: float = 0.03
@@ -56,28 +61,56 @@ class MotionRange:
     jitter: float = 0.012
     sprite_step: float = 0.06
     max_sprites: int = 4
-    leave: float = 0.5
+    leave: float = 0.4
+    meet: float = 0.3
+    divide: float = 0.12
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A cell cut out of the still: it moves on its own over the inpainted background."""
+    """A cell cut out of the still: it moves on its own over the inpainted background.
+
+    Attributes
+    ----------
+    centre, path
+        (2,) and (T, 2): x, y of the cell in −1…1 of the crop, and its displacement.
+    angles, sizes
+        (T,) radians, and factors of its length.
+    visible
+        (T,) bool.
+    apart
+        (T, 2) displacement of a daughter cell from the middle of both; zero before division. Both
+        daughters keep the identifier: a masklet is all that its first mask becomes.
+    """
 
     obj_id: int
-    centre: Tensor  # (2,) x, y in −1…1 of the crop
-    path: Tensor  # (T, 2) displacement in −1…1
-    angles: Tensor  # (T,)
-    sizes: Tensor  # (T,)
-    visible: Tensor  # (T,) bool
+    centre: Tensor
+    path: Tensor
+    angles: Tensor
+    sizes: Tensor
+    visible: Tensor
+    apart: Tensor
+
+    def parts(self, t: int) -> list[tuple[Tensor, float]]:
+        """Return the displacement and the size of the cell, or of its daughters, at `t`."""
+        size = float(self.sizes[t])
+        if not bool(self.apart[t].any()):
+            return [(self.path[t], size)]
+        size *= DAUGHTER_SIZE
+        return [(self.path[t] + self.apart[t], size), (self.path[t] - self.apart[t], size)]
 
 
-def fill_objects(image: Tensor, mask: Tensor) -> Tensor:
+def fill_objects(image: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
     """Return (C, H, W) with the pixels of `mask` (H, W) painted over from around them.
 
-    Normalised convolution from fine to coarse; the fine texture of the surroundings is added back.
+    Normalised convolution from fine to coarse; the fine texture of the background, that is outside
+    all `objects` (H, W), is added back.
     """
-    grown = F.max_pool2d(mask.float()[None, None], 7, stride=1, padding=3)[0]
-    known = 1 - grown
+    grown, taken = (
+        F.max_pool2d(part.float()[None, None], 7, stride=1, padding=3)[0]
+        for part in (mask, objects)
+    )
+    known, background = 1 - grown, 1 - taken
     levels: list[tuple[Tensor, Tensor]] = []
     value, weight = image * known, known
     while min(value.shape[-2:]) > 1:
@@ -91,7 +124,7 @@ def fill_objects(image: Tensor, mask: Tensor) -> Tensor:
         )[0]
         trust = (weight * 4).clamp(max=1)
         estimate = trust * value / weight.clamp(min=1e-6) + (1 - trust) * coarse
-    texture = (image - blur_image(image, 2.0)) * known
+    texture = (image - blur_image(image, 2.0)) * background
     texture = torch.roll(texture, (image.shape[-2] // 3, image.shape[-1] // 3), (1, 2))
     return image * known + (estimate + texture) * grown
 
@@ -111,7 +144,7 @@ class ClipMaker:
             if len(sequence.boxes[frames[0]]):
                 return self._from_video(rng, sequence, frames)
         coords, obj_id = self.drawer.place(rng, sequence, frame_idx)
-        source = self.drawer.source(rng, sequence, frame_idx, coords, obj_id, margin=40.0)
+        source = self.drawer.source(sequence, frame_idx, coords, obj_id, margin=40.0)
         return self.from_source(rng, source, num_frames)
 
     def _from_video(
@@ -120,12 +153,10 @@ class ClipMaker:
         """Cut a clip from a real video; the crop stays where its first frame puts it."""
         coords, obj_id = self.drawer.place(rng, video, frames[0])
         look = draw_look(rng)
-        state = rng.bit_generator.state
         images, labels = [], []
         for frame_idx in frames:
-            rng.bit_generator.state = state  # the same fill on all frames
-            cut = self.drawer.source(rng, video, frame_idx, coords, obj_id)
-            image = read_pixels(cut.image, cut.coords, mode="bilinear", fill=cut.fill)
+            cut = self.drawer.source(video, frame_idx, coords, obj_id)
+            image = read_pixels(cut.image, cut.coords, mode="bilinear")
             images.append(apply_look(image, look, rng))
             labels.append(read_pixels(cut.labels[None], cut.coords, mode="nearest")[0].long())
         return Clip(torch.stack(images), torch.stack(labels), video.complete, obj_id)
@@ -133,21 +164,21 @@ class ClipMaker:
     def from_source(self, rng: np.random.Generator, source: CropSource, num_frames: int) -> Clip:
         """Make a clip from one still."""
         size = self.drawer.size
-        still = read_pixels(source.image, source.coords, mode="bilinear", fill=source.fill)
+        still = read_pixels(source.image, source.coords, mode="bilinear")
         ids = read_pixels(source.labels[None], source.coords, mode="nearest")[0]
         sprites = self._sprites(rng, ids, source.obj_id, num_frames)
         background, background_ids = source.image, source.labels
         if sprites:
             chosen = torch.tensor([s.obj_id for s in sprites], dtype=source.labels.dtype)
             mask = torch.isin(source.labels, chosen)
-            background = fill_objects(source.image, mask)
+            background = fill_objects(source.image, mask, source.labels > 0)
             background_ids = source.labels * ~mask
         motion = self._field_motion(rng, num_frames)
         look, scene = draw_look(rng), _Scene.draw(rng, num_frames)
         images, labels = [], []
         for t in range(num_frames):
             coords = _displace(source.coords, motion[t] * size)
-            image = read_pixels(background, coords, mode="bilinear", fill=source.fill)
+            image = read_pixels(background, coords, mode="bilinear")
             label = read_pixels(background_ids[None], coords, mode="nearest")[0]
             for sprite in sprites:
                 if sprite.visible[t]:
@@ -193,33 +224,55 @@ class ClipMaker:
         chosen = rng.permutation(candidates)[:number]
         if obj_id in candidates and rng.random() < 0.7:
             chosen[0] = obj_id
-        sprites = []
-        for each in sorted({int(c) for c in chosen}):
-            rows, columns = torch.nonzero(ids == each, as_tuple=True)
-            size = ids.shape[-1]
-            centre = torch.stack((columns.float().mean(), rows.float().mean()))
-            step = motion.sprite_step * 2 * float(rng.beta(1.0, 2.0))
-            heading = rng.normal(0, step, 2)
+        return [self._sprite(rng, ids, each, num_frames) for each in sorted(map(int, set(chosen)))]
+
+    def _sprite(
+        self, rng: np.random.Generator, ids: Tensor, obj_id: int, num_frames: int
+    ) -> Sprite:
+        motion, time = self.motion, np.arange(num_frames)
+        centre, radius = _place_of(ids, obj_id)
+        step = motion.sprite_step * 2 * float(rng.beta(1.0, 2.0))
+        heading = rng.normal(0, step, 2)
+        others = [int(i) for i in ids.unique().tolist() if i not in (0, obj_id)]
+        if others and rng.random() < motion.meet:
+            other, other_radius = _place_of(ids, others[int(rng.integers(len(others)))])
+            gap = (other - centre).numpy()
+            distance = float(np.hypot(*gap)) + 1e-6
+            arrival = int(rng.integers(1, num_frames)) if num_frames > 1 else 1
+            heading = gap * max(1 - (radius + other_radius) / distance, 0) / arrival
+            steps = heading * (time[:, None] <= arrival)
+            steps = steps + rng.normal(0, 0.1 * radius, (num_frames, 2))
+        else:
             steps = heading + rng.normal(0, 0.5 * step, (num_frames, 2))
-            steps[0] = 0
-            turns = np.cumsum(rng.normal(0, 0.12, num_frames)) * (np.arange(num_frames) > 0)
-            sizes = np.exp(rng.normal(0, 0.03) * np.arange(num_frames))
-            visible = np.ones(num_frames, dtype=bool)
-            if rng.random() < motion.leave and num_frames > 2:
-                gone = int(rng.integers(1, num_frames))
-                back = int(rng.integers(gone + 1, num_frames + 2))
-                visible[gone:back] = False
-            sprites.append(
-                Sprite(
-                    each,
-                    (centre + 0.5) / size * 2 - 1,
-                    torch.from_numpy(np.cumsum(steps, 0).astype(np.float32)),
-                    torch.from_numpy(turns.astype(np.float32)),
-                    torch.from_numpy(sizes.astype(np.float32)),
-                    torch.from_numpy(visible),
-                )
-            )
-        return sprites
+        steps[0] = 0
+        turns = np.cumsum(rng.normal(0, 0.12, num_frames)) * (time > 0)
+        sizes = np.exp(rng.normal(0, 0.03) * time)
+        visible = np.ones(num_frames, dtype=bool)
+        if rng.random() < motion.leave and num_frames > 2:
+            gone = int(rng.integers(1, num_frames))
+            back = int(rng.integers(gone + 1, num_frames + 2))
+            visible[gone:back] = False
+        apart = np.zeros((num_frames, 2))
+        if rng.random() < motion.divide and num_frames > 1:
+            first, axis = int(rng.integers(1, num_frames)), rng.uniform(0, 2 * np.pi)
+            way = np.clip(0.45 + rng.uniform(0.05, 0.3) * (time - first), 0, 1.1)
+            along = np.array([np.cos(axis), np.sin(axis)])
+            apart = (time >= first)[:, None] * way[:, None] * along * radius
+        return Sprite(
+            obj_id,
+            centre,
+            *(torch.from_numpy(v.astype(np.float32)) for v in (np.cumsum(steps, 0), turns, sizes)),
+            torch.from_numpy(visible),
+            torch.from_numpy(apart.astype(np.float32)),
+        )
+
+
+def _place_of(ids: Tensor, obj_id: int) -> tuple[Tensor, float]:
+    """Return the centre (2,) of an object and its radius, both in −1…1 of the crop."""
+    rows, columns = torch.nonzero(ids == obj_id, as_tuple=True)
+    size = ids.shape[-1]
+    centre = torch.stack((columns.float().mean(), rows.float().mean()))
+    return (centre + 0.5) / size * 2 - 1, 2 * float(len(rows) / np.pi) ** 0.5 / size
 
 
 @dataclass(frozen=True)
@@ -270,18 +323,20 @@ def _paste(
     size = image.shape[-1]
     line = (torch.arange(size, dtype=torch.float32) * 2 + 1) / size - 1
     y, x = torch.meshgrid(line, line, indexing="ij")
-    offset = torch.stack((x, y), -1) - (sprite.centre + sprite.path[t])
     cos, sin = torch.cos(sprite.angles[t]), torch.sin(sprite.angles[t])
     turn = torch.stack((torch.stack((cos, sin)), torch.stack((-sin, cos))))
-    grid = (offset @ turn.T / sprite.sizes[t] + sprite.centre)[None]
     mask = (ids == sprite.obj_id).float()[None, None]
-    alpha = F.grid_sample(mask, grid, mode="bilinear", align_corners=False)[0]
-    pixels = F.grid_sample(
-        still[None], grid, mode="bilinear", padding_mode="border", align_corners=False
-    )[0]
-    soft = blur_image(F.max_pool2d(alpha[None], 3, stride=1, padding=1)[0], 0.8)
-    image = soft * pixels + (1 - soft) * image
-    return image, torch.where(alpha[0] > 0.5, torch.tensor(float(sprite.obj_id)), label)
+    for displacement, scale in sprite.parts(t):
+        offset = torch.stack((x, y), -1) - (sprite.centre + displacement)
+        grid = (offset @ turn.T / scale + sprite.centre)[None]
+        alpha = F.grid_sample(mask, grid, mode="bilinear", align_corners=False)[0]
+        pixels = F.grid_sample(
+            still[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+        )[0]
+        soft = blur_image(F.max_pool2d(alpha[None], 3, stride=1, padding=1)[0], 0.8)
+        image = soft * pixels + (1 - soft) * image
+        label = torch.where(alpha[0] > 0.5, torch.tensor(float(sprite.obj_id)), label)
+    return image, label
 
 
 def sequence_frames(rng: np.random.Generator, available: int, wanted: int) -> list[int]:
