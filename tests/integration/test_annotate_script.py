@@ -100,7 +100,7 @@ def test_a_deleted_layer_is_made_again(viewer, fake_model, messages) -> None:
     viewer.layers.remove_selected()
     assert "SAM 2 labels" in viewer.layers
     messages.clear()  # napari's, that the layer is locked
-    for name in ("SAM 2 labels", "SAM 2 points", "SAM 2 boxes"):
+    for name in ("SAM 2 labels", "SAM 2 points", "SAM 2 shapes"):
         viewer.layers.remove(viewer.layers[name])
     annotator.propagate("forward")
     annotator.wait(timeout=20)

@@ -30,6 +30,7 @@ class Bench:
         self.layers.ensure()
         self.refusals: list[str] = []
         self.layers.refused.connect(self._on_refused)
+        self.layers.painted.connect(self._on_painted)
         self.session.events.masks_changed.connect(self._on_masks)
 
     def _on_refused(self, sentence: str) -> None:
@@ -37,6 +38,26 @@ class Bench:
 
     def _on_masks(self, frame_idx: int, obj_ids: tuple[int, ...]) -> None:
         self.layers.show_masks(frame_idx, obj_ids)
+
+    def _on_painted(self, stroke) -> None:
+        if stroke.masks:
+            self.session.set_masks(stroke.frame_idx, stroke.masks)
+        self.layers.restore_stroke(stroke)
+
+    def undo(self) -> None:
+        self.session.undo()
+        self.show()
+
+    def redo(self) -> None:
+        self.session.redo()
+        self.show()
+
+    def show(self) -> None:
+        """Show everything the session says."""
+        self.layers.show_objects()
+        self.layers.show_all_prompts()
+        for frame_idx in self.layers.frames_to_show():
+            self.layers.show_masks(frame_idx)
 
     def ask(self) -> int:
         """Give the session what the markers say anew; returns how many edits that were."""
@@ -50,6 +71,7 @@ class Bench:
                 point_labels=prompts.point_labels,
                 box=prompts.box,
                 mask=prompts.mask,
+                candidate=prompts.candidate,
             )
         return len(edits)
 

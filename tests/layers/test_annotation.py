@@ -20,7 +20,7 @@ def test_a_new_annotation_waits_for_a_click(bench) -> None:
     here = bench()
     assert [layer.name for layer in here.viewer.layers][1:] == [
         "SAM 2 labels",
-        "SAM 2 boxes",
+        "SAM 2 shapes",
         "SAM 2 points",
     ]
     assert here.viewer.layers.selection.active is here.layers.points
@@ -86,7 +86,8 @@ def test_what_cannot_be_a_prompt_makes_no_object(bench) -> None:
     here = bench()
     here.layers.points.add((0, 99, 99))
     here.layers.points.add((77, 9, 9))
-    here.layers.shapes.add_polygons([[0, 1, 1], [0, 9, 9], [0, 1, 9]])
+    here.layers.shapes.add_polygons([[0, 70, 71], [0, 79, 79], [0, 71, 79]])
+    here.layers.shapes.add_polygons([[0, 1, 1], [1, 9, 9], [2, 1, 9]])
     assert here.ask() == 0
     assert here.session.objects == ()
     assert len(here.layers.points.data) == here.layers.shapes.nshapes == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,27 +15,21 @@ from napari_sam2.layers import prompt_layers
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_writer import LabelWriter
-from napari_sam2.layers.prompt_layers import NO_OBJECT, PromptKey
-from napari_sam2.session.prompts import NEGATIVE, POSITIVE, FramePrompts
+from napari_sam2.layers.markers import MarkerBook, PromptEdit
+from napari_sam2.layers.prompt_layers import NO_OBJECT
+from napari_sam2.layers.strokes import Stroke, read_stroke, touched
+from napari_sam2.session.prompts import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
 
+    from napari_sam2.session.masks import StoredMask
     from napari_sam2.session.session import Session
 
 _TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _RIGHT_BUTTON = 2
 _FINISHED_EDITS = frozenset({ActionType.ADDED, ActionType.CHANGED, ActionType.REMOVED})
-
-
-@dataclass(frozen=True)
-class PromptEdit:
-    """What a person now says of one object on one frame; empty prompts take everything back."""
-
-    obj_id: int
-    frame_idx: int
-    prompts: FramePrompts
 
 
 class AnnotationLayers:
@@ -58,6 +51,9 @@ class AnnotationLayers:
 
     markers_changed = Signal()
     object_picked = Signal(int)
+    painted = Signal(object)
+    """A `Stroke`; `restore_stroke` brings the layer in line with what the session makes of it."""
+    layer_made = Signal(object)
     refused = Signal(str)
     image_removed = Signal()
 
@@ -72,11 +68,8 @@ class AnnotationLayers:
         self._points: Points | None = None
         self._shapes: Shapes | None = None
         self._labels: Labels | None = None
-        self._known: dict[PromptKey, FramePrompts] = {}
-        self._expected: set[int] = set()
-        self.is_waiting: Callable[[PromptKey], bool] = _never
-        """Whether markers were read that the session has not heard of yet; they are left alone."""
-        self._drawing = False
+        self.book = MarkerBook(session, geometry, self._to_image)
+        """What the markers say."""
         self._obj_id = NO_OBJECT
         self._polarity = POSITIVE
         self._detached = False
@@ -123,21 +116,24 @@ class AnnotationLayers:
         if self._labels is None:
             self._labels = self._insert(self._writer.new_layer("SAM 2 labels"), below=self._points)
             self._labels.events.selected_label.connect(self._on_label_picked)
+            self._labels.events.paint.connect(self._on_paint)
         if self._shapes is None:
-            layer = prompt_layers.new_shapes_layer(self.geometry, "SAM 2 boxes")
+            layer = prompt_layers.new_shapes_layer(self.geometry, "SAM 2 shapes")
             self._shapes = self._insert(layer, below=self._points)
             self._shapes.events.data.connect(self._on_markers)
         if self._points is None:
             layer = prompt_layers.new_points_layer(self.geometry, "SAM 2 points")
             self._points = self._insert(layer)
             self._points.events.data.connect(self._on_markers)
+            self._points.selected_data.events.items_changed.connect(self._on_points_picked)
             self._points.mouse_drag_callbacks.append(self._on_press)
         if all(missing):
             self.activate()
         else:
             self._viewer.layers.selection.active = before
         if missing[1] or missing[2]:
-            self._redraw_markers()
+            self.book.redraw(self._points, self._shapes)
+        self._show_hidden()
         self._dress()
 
     def activate(self) -> None:
@@ -167,6 +163,7 @@ class AnnotationLayers:
             getattr(self.image.events, name).disconnect(self._lay_over_image)
         if self._points is not None:
             self._points.events.data.disconnect(self._on_markers)
+            self._points.selected_data.events.items_changed.disconnect(self._on_points_picked)
             self._points.mouse_drag_callbacks.remove(self._on_press)
             self._points.locked = False
         if self._shapes is not None:
@@ -174,6 +171,7 @@ class AnnotationLayers:
             self._shapes.locked = False
         if self._labels is not None:
             self._labels.events.selected_label.disconnect(self._on_label_picked)
+            self._labels.events.paint.disconnect(self._on_paint)
             self._labels.locked = False
 
     # From the person
@@ -191,24 +189,14 @@ class AnnotationLayers:
         try:
             geo.require_plane_view(self._viewer.dims)
         except LayerRefusedError as error:
-            if self._differences(self._read().prompts):
+            if self.book.has_changed(points, shapes):
                 self.show_all_prompts()
                 self.refused.emit(str(error))
             return []
-        self._drawing = True
-        try:
-            markers = self._read()
-            prompt_layers.remove_rows(points, markers.refused_points)
-            prompt_layers.remove_rows(shapes, markers.refused_shapes)
-            self._assign_objects(new_object)
-            prompts = self._read().prompts
-        finally:
-            self._drawing = False
-        if markers.reason:
-            self.refused.emit(markers.reason)
-        edits = self._differences(prompts)
-        for edit in edits:
-            self._remember((edit.obj_id, edit.frame_idx), edit.prompts)
+        self.book.polarity = self._polarity
+        edits, refusal = self.book.collect(points, shapes, self._obj_id, new_object)
+        if refusal:
+            self.refused.emit(refusal)
         self._dress()
         return edits
 
@@ -227,7 +215,7 @@ class AnnotationLayers:
 
     def expect(self, obj_id: int) -> None:
         """Keep the markers of an object that the session is about to make."""
-        self._expected.add(obj_id)
+        self.book.expected.add(obj_id)
 
     def set_polarity(self, positive: bool) -> None:
         """Make the next clicks positive or negative."""
@@ -237,10 +225,8 @@ class AnnotationLayers:
     def show_prompts(self, obj_id: int, frame_idx: int) -> None:
         """Bring the markers of an object on a frame in line with the session."""
         self.ensure()
-        key = (obj_id, frame_idx)
-        wanted = self._session_prompts(key) or FramePrompts()
-        self._replace_markers(key, self._read().prompts.get(key), wanted)
-        self._remember(key, wanted)
+        self.book.show(self.points, self.shapes, (obj_id, frame_idx))
+        self._dress()
 
     def show_masks(self, frame_idx: int, obj_ids: tuple[int, ...] | None = None) -> None:
         """Bring the labels of a frame in line with the session."""
@@ -249,15 +235,26 @@ class AnnotationLayers:
         refresh = shown is None or shown == frame_idx or self._viewer.dims.ndisplay == 3
         self._writer.write(self.labels, frame_idx, obj_ids, refresh=refresh)
 
+    def show_preview(self, frame_idx: int, obj_id: int, mask: StoredMask) -> None:
+        """Show how an object would look, until `show_masks` is called for the frame."""
+        self.ensure()
+        self._writer.preview(self.labels, frame_idx, obj_id, mask)
+
+    def restore_stroke(self, stroke: Stroke) -> None:
+        """Bring what a stroke touched in line with the session."""
+        self._writer.spoil(stroke.frame_idx, stroke.region)
+        self.show_masks(stroke.frame_idx, ())
+
     def show_objects(self) -> None:
-        """Take away the markers of objects that are gone."""
+        """Show which objects there are, and take away the markers of those that are gone."""
         present = set(self._session.document.objects)
-        self._expected -= present
-        marked = {key[0] for key in self._known} | {self._obj_id}
-        if marked - present - self._expected - {NO_OBJECT}:
-            if self._obj_id not in present | self._expected:
+        self.book.expected -= present
+        marked = self.book.marked_objects | {self._obj_id}
+        if marked - present - self.book.expected - {NO_OBJECT}:
+            if self._obj_id not in present | self.book.expected:
                 self._obj_id = NO_OBJECT
             self.show_all_prompts()
+        self._show_hidden()
 
     def frames_to_show(self) -> list[int]:
         """Frames whose labels the layer shows or should show."""
@@ -266,17 +263,7 @@ class AnnotationLayers:
     def show_all_prompts(self) -> None:
         """Bring all markers in line with the session."""
         self.ensure()
-        marked = self._read().prompts
-        prompted = {
-            (record.obj_id, frame_idx)
-            for record in self._session.objects
-            for frame_idx in record.prompted_frames
-        }
-        for key in sorted({*marked, *self._known, *prompted}):
-            if not self.is_waiting(key):
-                wanted = self._session_prompts(key) or FramePrompts()
-                self._replace_markers(key, marked.get(key), wanted)
-                self._remember(key, wanted)
+        self.book.show_all(self.points, self.shapes)
         self._dress()
 
     # Inside
@@ -289,6 +276,7 @@ class AnnotationLayers:
         self._viewer.layers.insert(index, layer)
         # a slip of the delete key must not cost an afternoon; removing by script stays possible
         layer.locked = True
+        self.layer_made.emit(layer)
         return layer
 
     def _world_units(self) -> geo.Units | None:
@@ -307,86 +295,13 @@ class AnnotationLayers:
         for layer in mine:
             geo.copy_transform(self.image, layer, world_units=world_units)
 
-    def _read(self) -> prompt_layers.Markers:
-        return prompt_layers.read_markers(self.points, self.shapes, self.geometry, self._to_image)
-
-    def _differences(self, marked: dict[PromptKey, FramePrompts]) -> list[PromptEdit]:
-        edits = []
-        for key in sorted({*marked, *self._known}):
-            known = self._known.get(key, FramePrompts())
-            now = marked.get(key, FramePrompts())
-            if now.box is None and known.mask is not None:
-                now = replace(now, mask=known.mask)
-            if not prompt_layers.same_prompts(now, known):
-                edits.append(PromptEdit(*key, now))
-        return edits
-
-    def _assign_objects(self, new_object: Callable[[], int]) -> None:
-        points, shapes = self.points, self.shapes
-        present = {*self._session.document.objects, *self._expected, self._obj_id} - {NO_OBJECT}
-        orphans = [
-            [
-                row
-                for row, owner in enumerate(prompt_layers.object_ids(layer))
-                if owner not in present
-            ]
-            for layer in (points, shapes)
-        ]
-        if any(orphans):
-            obj_id = self._obj_id or new_object()
-            self._obj_id = obj_id
-            prompt_layers.assign_points(points, orphans[0], obj_id)
-            for row in orphans[1]:
-                prompt_layers.assign_shape(shapes, row, obj_id)
-        for row in prompt_layers.crowded_boxes(shapes, self.geometry, self._to_image):
-            self._obj_id = new_object()
-            prompt_layers.assign_shape(shapes, row, self._obj_id)
-
-    def _replace_markers(
-        self, key: PromptKey, marked: FramePrompts | None, wanted: FramePrompts
-    ) -> None:
-        if prompt_layers.same_prompts(marked, replace(wanted, mask=None)):
-            return
-        self._drawing = True
-        try:
-            for layer in (self.points, self.shapes):
-                rows = prompt_layers.rows_of_key(layer, key, self.geometry, self._to_image)
-                prompt_layers.remove_rows(layer, rows)
-            prompt_layers.append_markers(self.points, self.shapes, key, wanted, self.geometry)
-        finally:
-            self._drawing = False
-        self._dress()
-
-    def _redraw_markers(self) -> None:
-        self._drawing = True
-        try:
-            for layer in (self._points, self._shapes):
-                if layer is not None:
-                    prompt_layers.remove_rows(layer, range(len(layer.data)))
-            self._known.clear()
-            if self._points is None or self._shapes is None:
-                return
-            for record in self._session.objects:
-                for frame_idx in record.prompted_frames:
-                    key = (record.obj_id, frame_idx)
-                    prompts = self._session_prompts(key) or FramePrompts()
-                    prompt_layers.append_markers(
-                        self._points, self._shapes, key, prompts, self.geometry
-                    )
-                    self._remember(key, prompts)
-        finally:
-            self._drawing = False
-        self._dress()
-
-    def _session_prompts(self, key: PromptKey) -> FramePrompts | None:
-        state = self._session.document.objects.get(key[0])
-        return None if state is None else state.prompts.get(key[1])
-
-    def _remember(self, key: PromptKey, prompts: FramePrompts) -> None:
-        if prompts.is_empty:
-            self._known.pop(key, None)
-        else:
-            self._known[key] = prompts
+    def _show_hidden(self) -> None:
+        hidden = frozenset(r.obj_id for r in self._session.objects if r.is_hidden)
+        if self._labels is not None:
+            self._writer.show_colours(self._labels, hidden)
+        if self._points is not None and self._shapes is not None:
+            with self.book.drawing():
+                prompt_layers.show_some(self._points, self._shapes, hidden)
 
     def _dress(self) -> None:
         if self._points is not None:
@@ -399,7 +314,7 @@ class AnnotationLayers:
     # Events of napari
 
     def _on_markers(self, event: Any) -> None:
-        if not self._drawing and ActionType(event.action) in _FINISHED_EDITS:
+        if not self.book.is_drawing and ActionType(event.action) in _FINISHED_EDITS:
             self._dress()
             self.markers_changed.emit()
 
@@ -407,6 +322,36 @@ class AnnotationLayers:
         label = int(event.source.selected_label)
         if label != self._obj_id and label in self._session.document.objects:
             self.object_picked.emit(label)
+
+    def _on_points_picked(self, event: Any = None) -> None:
+        """Choose the object of the clicks that a person has selected, if it is one."""
+        if self._points is None or self.book.is_drawing or self._points.mode != "select":
+            return
+        rows = [row for row in self._points.selected_data if row < len(self._points.data)]
+        owners = {int(prompt_layers.object_ids(self._points)[row]) for row in rows}
+        if len(owners) == 1 and owners < {*self._session.document.objects, -1}:
+            obj_id = owners.pop()
+            if obj_id != self._obj_id:
+                self.object_picked.emit(obj_id)
+
+    def _on_paint(self, event: Any) -> None:
+        """Read what a stroke has made of the objects of each frame that it touched."""
+        layer = self._labels
+        if layer is None:
+            return
+        for frame_idx, region in touched(event.value, self.geometry).items():
+            stroke = read_stroke(
+                layer, event.value, frame_idx, region,
+                session=self._session, writer=self._writer, geometry=self.geometry,
+            )  # fmt: skip
+            if stroke is None:
+                continue
+            if stroke.refused:
+                names = ", ".join(map(str, stroke.refused))
+                self.refused.emit(
+                    f"Object {names} is locked on frame {frame_idx}: unlock it to paint there."
+                )
+            self.painted.emit(stroke)
 
     def _on_press(self, layer: Points, event: Any) -> None:
         """Let the right button say the opposite; napari adds a point for either at the release."""
@@ -426,7 +371,3 @@ class AnnotationLayers:
             self._labels = None
         elif self.image.unique_id == gone:
             self.image_removed.emit()
-
-
-def _never(key: PromptKey) -> bool:
-    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_sam2.layers.geometry import FrameGeometry
-from napari_sam2.session.masks import label_dtype
+from napari_sam2.session.masks import Region, StoredMask, compose_labels, label_dtype
 from napari_sam2.session.objects import colour_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_sam2.session.session import Session
 
 # larger label images are kept compressed, since nearly all of their pixels are background
@@ -40,14 +42,20 @@ class LabelWriter:
     def __init__(self, session: Session, geometry: FrameGeometry) -> None:
         self._session = session
         self._geometry = geometry
-        self._drawn: dict[int, dict[int, Box]] = {}
+        # what the layer shows by frame and object; a stroke is what differs from it
+        self._drawn: dict[int, dict[int, StoredMask]] = {}
+        self._spoilt: dict[int, Box] = {}
+        self._hidden: frozenset[int] = frozenset()
 
     def new_layer(self, name: str) -> Labels:
         """Make a Labels layer with everything the session knows."""
         obj_ids = [record.obj_id for record in self._session.objects]
         data = label_array(self._geometry, label_dtype(obj_ids))
-        layer = Labels(data, name=name, colormap=object_colormap(max(obj_ids, default=1)))
+        self._hidden = frozenset(r.obj_id for r in self._session.objects if r.is_hidden)
+        colormap = object_colormap(max(obj_ids, default=1), self._hidden)
+        layer = Labels(data, name=name, colormap=colormap)
         self._drawn.clear()
+        self._spoilt.clear()
         for frame_idx in self.frames_with_masks():
             self.write(layer, frame_idx, refresh=False)
         return layer
@@ -88,36 +96,89 @@ class LabelWriter:
         refresh
             Whether the viewer shows this frame and must read it again.
         """
-        drawn = self._drawn.setdefault(frame_idx, {})
-        now = self._boxes(frame_idx)
+        drawn = self._drawn.get(frame_idx, {})
+        now = self._masks(frame_idx)
         changed = set(drawn) | set(now) if obj_ids is None else set(obj_ids)
-        boxes = [source[key] for source in (drawn, now) for key in changed if key in source]
-        drawn.clear()
-        drawn.update(now)
-        if not drawn:
-            del self._drawn[frame_idx]
-        if not boxes:
-            return
-        top, left = (min(box[axis] for box in boxes) for axis in (0, 1))
-        bottom, right = (max(box[axis] for box in boxes) for axis in (2, 3))
+        boxes = [box_of(masks[key]) for masks in (drawn, now) for key in changed if key in masks]
+        if frame_idx in self._spoilt:
+            boxes.append(self._spoilt.pop(frame_idx))
+        if now:
+            self._drawn[frame_idx] = now
+        else:
+            self._drawn.pop(frame_idx, None)
+        if boxes:
+            self._put(layer, frame_idx, now, boxes, refresh=refresh)
+
+    def drawn_labels(self, frame_idx: int, region: Region) -> NDArray[np.unsignedinteger]:
+        """Return a region of a frame as it was written last, whatever a person has done to it."""
+        return self._composed(self._drawn.get(frame_idx, {}), region)
+
+    def spoil(self, frame_idx: int, region: Region) -> None:
+        """Have a region written anew with the next change of its frame."""
+        rows, columns = region
+        self._spoilt[frame_idx] = (rows.start, columns.start, rows.stop, columns.stop)
+
+    def preview(self, layer: Labels, frame_idx: int, obj_id: int, mask: StoredMask) -> None:
+        """Show an object as if `mask` were its mask, until the frame is written next."""
+        drawn = self._drawn.get(frame_idx, {})
+        boxes = [box_of(known) for known in (drawn.get(obj_id), mask) if known is not None]
+        box = _around(boxes)
+        self._spoilt[frame_idx] = box
+        self._put(layer, frame_idx, {**drawn, obj_id: mask}, [box], refresh=True)
+
+    def show_colours(self, layer: Labels, hidden: frozenset[int]) -> None:
+        """Show all objects but the hidden ones."""
+        if hidden != self._hidden:
+            self._hidden = hidden
+            largest = max(self._session.document.objects, default=1)
+            layer.colormap = object_colormap(largest, hidden)
+
+    def _put(
+        self,
+        layer: Labels,
+        frame_idx: int,
+        masks: Mapping[int, StoredMask],
+        boxes: Sequence[Box],
+        *,
+        refresh: bool,
+    ) -> None:
+        top, left, bottom, right = _around(boxes)
         rows, columns = slice(top, bottom), slice(left, right)
-        labels = self._session.labels(frame_idx, (rows, columns))
+        labels = self._composed(masks, (rows, columns))
         if np.dtype(layer.data.dtype).itemsize < labels.dtype.itemsize:
             widen(layer, labels.dtype, self._geometry)
         if int(labels.max(initial=0)) >= len(layer.colormap.colors):
-            layer.colormap = object_colormap(int(labels.max()))
+            layer.colormap = object_colormap(int(labels.max()), self._hidden)
         layer.data[self._geometry.index(frame_idx, rows, columns)] = labels
         if refresh and layer.visible:
             layer.refresh(extent=False, highlight=False, thumbnail=False)
 
-    def _boxes(self, frame_idx: int) -> dict[int, Box]:
-        boxes = {}
-        for obj_id, state in self._session.document.objects.items():
-            mask = state.masks.get(frame_idx)
-            if mask is not None and not mask.is_empty:
-                height, width = mask.logits.shape
-                boxes[obj_id] = (mask.top, mask.left, mask.top + height, mask.left + width)
-        return boxes
+    def _composed(
+        self, masks: Mapping[int, StoredMask], region: Region
+    ) -> NDArray[np.unsignedinteger]:
+        height, width = self._session.height, self._session.width
+        dtype = label_dtype({*self._session.document.objects, *masks})
+        return compose_labels(masks.items(), height, width, dtype, region)
+
+    def _masks(self, frame_idx: int) -> dict[int, StoredMask]:
+        return {
+            obj_id: mask
+            for obj_id, state in self._session.document.objects.items()
+            if (mask := state.masks.get(frame_idx)) is not None and not mask.is_empty
+        }
+
+
+def box_of(mask: StoredMask) -> Box:
+    """Where a mask lies; a person's may be empty."""
+    height, width = mask.logits.shape
+    return (mask.top, mask.left, mask.top + height, mask.left + width)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    filled = [box for box in boxes if box[0] < box[2] and box[1] < box[3]] or [(0, 0, 0, 0)]
+    top, left = (min(box[axis] for box in filled) for axis in (0, 1))
+    bottom, right = (max(box[axis] for box in filled) for axis in (2, 3))
+    return top, left, bottom, right
 
 
 def label_array(geometry: FrameGeometry, dtype: np.dtype[Any]) -> Any:
@@ -148,9 +209,11 @@ def widen(layer: Labels, dtype: np.dtype[Any], geometry: FrameGeometry) -> None:
     layer.mode = mode
 
 
-def object_colormap(largest_id: int) -> CyclicLabelColormap:
-    """Colour labels as their objects are coloured everywhere."""
+def object_colormap(largest_id: int, hidden: frozenset[int] = frozenset()) -> CyclicLabelColormap:
+    """Colour labels as their objects are coloured everywhere; hidden ones not at all."""
     count = _FEW_COLOURS if largest_id <= _FEW_COLOURS else _MANY_COLOURS
     colours = [(0.0, 0.0, 0.0, 0.0)]
-    colours += [(*colour_of(obj_id), 1.0) for obj_id in range(1, count + 1)]
+    colours += [
+        (*colour_of(obj_id), 0.0 if obj_id in hidden else 1.0) for obj_id in range(1, count + 1)
+    ]
     return CyclicLabelColormap(colors=np.array(colours, dtype=np.float32))

@@ -1,7 +1,8 @@
 """Room: how prompts look as markers, and what markers say as prompts.
 
-A row of the Points layer is one click, a rectangle of the Shapes layer one box. Both carry the
-object in the feature `obj_id`; clicks carry `polarity` besides.
+A row of the Points layer is one click. In the Shapes layer a rectangle is a box, a polygon, a
+lasso or an ellipse encloses the object's mask, and a path or line is a scribble: it is turned into
+clicks along it. All carry the object in the feature `obj_id`; clicks carry `polarity` besides.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from napari.layers import Points, Shapes
 
 from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.layers.outlines import OUTLINES, SCRIBBLES, Outline, OutlineReader
 from napari_sam2.session.objects import colour_of
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE, FramePrompts
 
@@ -41,7 +43,7 @@ class Markers:
     Attributes
     ----------
     prompts
-        Clicks and boxes by object and frame.
+        Clicks, boxes and masks by object and frame.
     refused_points, refused_shapes
         Rows that cannot be prompts.
     reason
@@ -69,7 +71,7 @@ def new_points_layer(geometry: FrameGeometry, name: str) -> Points:
 
 
 def new_shapes_layer(geometry: FrameGeometry, name: str) -> Shapes:
-    """Make an empty Shapes layer whose rectangles are prompts."""
+    """Make an empty Shapes layer whose shapes are prompts."""
     return Shapes(
         ndim=geometry.ndim,
         name=name,
@@ -94,7 +96,7 @@ def dress_points(points: Points, obj_id: int, polarity: int) -> None:
 
 
 def dress_shapes(shapes: Shapes, obj_id: int) -> None:
-    """Give the next boxes an object and its colour; drawn ones stay as they are."""
+    """Give the next shapes an object and its colour; drawn ones stay as they are."""
     shapes.selected_data = set()
     shapes.feature_defaults = {"obj_id": obj_id}
     shapes.current_edge_color = [*colour_of(max(obj_id, 1)), 1.0]
@@ -116,7 +118,7 @@ def assign_points(points: Points, rows: Iterable[int], obj_id: int) -> None:
 
 
 def assign_shape(shapes: Shapes, row: int, obj_id: int) -> None:
-    """Hand a box over to an object, colour included."""
+    """Hand a shape over to an object, colour included."""
     features = shapes.features.copy()
     features.loc[row, "obj_id"] = obj_id
     defaults = shapes.feature_defaults.copy()
@@ -137,22 +139,60 @@ def crowded_boxes(shapes: Shapes, geometry: FrameGeometry, to_image: ToImage) ->
     """Rows of boxes whose object has an earlier box on the same frame: each is another object."""
     seen: set[PromptKey] = set()
     crowded = []
-    for row, (obj_id, vertices) in enumerate(zip(object_ids(shapes), shapes.data, strict=True)):
-        corners = geometry.to_pixel(to_image(shapes, np.asarray(vertices, dtype=np.float64)))
-        key = (int(obj_id), int(corners.frame_idx[0]))
-        if key in seen:
-            crowded.append(row)
-        seen.add(key)
+    for row, key in enumerate(shape_keys(shapes, geometry, to_image)):
+        if str(shapes.shape_type[row]) == "rectangle":
+            if key in seen:
+                crowded.append(row)
+            seen.add(key)
     return tuple(crowded)
 
 
+def outdated_shapes(shapes: Shapes, geometry: FrameGeometry, to_image: ToImage) -> tuple[int, ...]:
+    """Rows that a later shape has taken the place of: a frame has a box or a mask, never both."""
+    keys = shape_keys(shapes, geometry, to_image)
+    is_box = [str(kind) == "rectangle" for kind in shapes.shape_type]
+    last = dict(zip(keys, is_box, strict=True))
+    return tuple(row for row, key in enumerate(keys) if is_box[row] != last[key])
+
+
+def shape_keys(shapes: Shapes, geometry: FrameGeometry, to_image: ToImage) -> list[PromptKey]:
+    """Object and frame of every shape."""
+    keys = []
+    for obj_id, vertices in zip(object_ids(shapes), shapes.data, strict=True):
+        first = np.asarray(vertices, dtype=np.float64)[:1]
+        keys.append((int(obj_id), int(geometry.to_pixel(to_image(shapes, first)).frame_idx[0])))
+    return keys
+
+
+def scribbles(shapes: Shapes) -> list[int]:
+    """Rows of paths and lines."""
+    return [row for row, kind in enumerate(shapes.shape_type) if str(kind) in SCRIBBLES]
+
+
+def outlines_of(
+    shapes: Shapes, key: PromptKey, geometry: FrameGeometry, to_image: ToImage
+) -> tuple[Outline, ...]:
+    """The outlines of one object on one frame, in data coordinates of the image."""
+    keys = shape_keys(shapes, geometry, to_image)
+    return tuple(
+        Outline(str(shapes.shape_type[row]), to_image(shapes, np.asarray(shapes.data[row])))
+        for row in range(len(keys))
+        if keys[row] == key and str(shapes.shape_type[row]) in OUTLINES
+    )
+
+
 def read_markers(
-    points: Points, shapes: Shapes, geometry: FrameGeometry, to_image: ToImage
+    points: Points,
+    shapes: Shapes,
+    geometry: FrameGeometry,
+    to_image: ToImage,
+    outlines: OutlineReader,
 ) -> Markers:
-    """Read all clicks and boxes as prompts, in the order in which they were placed."""
+    """Read all clicks and shapes as prompts, in the order in which they were placed."""
     prompts: dict[PromptKey, FramePrompts] = {}
+    outlines.begin()
     refused_points, reasons = _read_points(points, geometry, to_image, prompts)
-    refused_shapes, more_reasons = _read_shapes(shapes, geometry, to_image, prompts)
+    refused_shapes, more_reasons = _read_shapes(shapes, geometry, to_image, prompts, outlines)
     reason = next(iter([*reasons, *more_reasons]), "")
     return Markers(prompts, tuple(refused_points), tuple(refused_shapes), reason)
 
@@ -194,45 +234,62 @@ def _read_shapes(
     geometry: FrameGeometry,
     to_image: ToImage,
     prompts: dict[PromptKey, FramePrompts],
+    outlines: OutlineReader,
 ) -> tuple[list[int], list[str]]:
     refused: list[int] = []
     reasons: list[str] = []
+    masks: dict[PromptKey, NDArray[np.bool_]] = {}
     kinds = [str(kind) for kind in shapes.shape_type]
     for row, (obj_id, vertices) in enumerate(zip(object_ids(shapes), shapes.data, strict=True)):
         coords = to_image(shapes, np.asarray(vertices, dtype=np.float64))
-        box, frame_idx, reason = _read_box(coords, kinds[row], geometry)
-        if box is None:
+        corners, frame_idx, reason = read_corners(coords, geometry)
+        key = (int(obj_id), frame_idx)
+        if corners is not None and kinds[row] == "rectangle":
+            box, reason = _read_box(corners, geometry)
+            if box is not None:
+                prompts[key] = replace(prompts.get(key, FramePrompts()), box=box)
+        elif corners is not None and kinds[row] in OUTLINES:
+            area = outlines.area(kinds[row], corners, geometry.height, geometry.width)
+            if area is None:
+                reason = "The shape encloses no pixel of the image; draw it around the object."
+            else:
+                blank = np.zeros((geometry.height, geometry.width), dtype=bool)
+                mask = masks.setdefault(key, blank)
+                height, width = area.inside.shape
+                part = np.s_[area.top : area.top + height, area.left : area.left + width]
+                mask[part] |= area.inside
+        if reason:
             refused.append(row)
             reasons.append(reason)
-            continue
-        key = (int(obj_id), frame_idx)
-        prompts[key] = replace(prompts.get(key, FramePrompts()), box=box)
+    for key, mask in masks.items():
+        prompts[key] = replace(prompts.get(key, FramePrompts()), box=None, mask=mask)
     return refused, reasons
 
 
-def _read_box(
-    coords: NDArray[np.float64], kind: str, geometry: FrameGeometry
+def read_corners(
+    coords: NDArray[np.float64], geometry: FrameGeometry
 ) -> tuple[NDArray[np.float64] | None, int, str]:
-    """Read corners (4, ndim) as edges y0, x0, y1, x1, cut off at the borders of the frame."""
-    if kind != "rectangle":
-        return (
-            None,
-            0,
-            f"A shape of the kind {kind} is no prompt yet; draw a rectangle.",
-        )
+    """Read data coordinates (N, ndim) of a shape as pixels (N, 2) of one frame, or say why not."""
     corners = geometry.to_pixel(coords)
     if not corners.on_plane.all():
         return None, 0, _off_plane(geometry)
     frame_idx = int(corners.frame_idx[0])
     if (corners.frame_idx != frame_idx).any() or not 0 <= frame_idx < geometry.num_frames:
-        return None, 0, "The box spans several frames or none; draw it on one frame."
+        return None, 0, "The shape spans several frames or none; draw it on one frame."
+    return corners.yx, frame_idx, ""
+
+
+def _read_box(
+    corners: NDArray[np.float64], geometry: FrameGeometry
+) -> tuple[NDArray[np.float64] | None, str]:
+    """Read corners (4, 2) as edges y0, x0, y1, x1, cut off at the borders of the frame."""
     # a pixel's centre is an integer, its edges lie half a pixel off
-    low, high = corners.yx.min(axis=0) + 0.5, corners.yx.max(axis=0) + 0.5
+    low, high = corners.min(axis=0) + 0.5, corners.max(axis=0) + 0.5
     size = np.array([geometry.height, geometry.width], dtype=np.float64)
     low, high = np.clip(low, 0.0, size), np.clip(high, 0.0, size)
     if not (high - low > _TOLERANCE).all():
-        return None, 0, "The box has no area inside of the image; draw it over the object."
-    return np.concatenate([low, high]), frame_idx, ""
+        return None, "The box has no area inside of the image; draw it over the object."
+    return np.concatenate([low, high]), ""
 
 
 def _off_plane(geometry: FrameGeometry) -> str:
@@ -243,17 +300,23 @@ def _off_plane(geometry: FrameGeometry) -> str:
 def same_prompts(first: FramePrompts | None, second: FramePrompts | None) -> bool:
     """Whether two sets of prompts are the same but for the rounding of markers."""
     one, other = first or FramePrompts(), second or FramePrompts()
-    if len(one.points) != len(other.points) or (one.box is None) != (other.box is None):
-        return False
-    if one.mask is not other.mask and not (
-        one.mask is not None and other.mask is not None and np.array_equal(one.mask, other.mask)
-    ):
-        return False
-    if one.box is not None and not np.allclose(one.box, other.box, atol=_TOLERANCE):  # type: ignore[arg-type]
-        return False
+    return same_points(one, other) and same_shapes(one, other)
+
+
+def same_points(one: FramePrompts, other: FramePrompts) -> bool:
+    """Whether the clicks are the same but for rounding."""
     return np.array_equal(one.point_labels, other.point_labels) and np.allclose(
         one.points, other.points, atol=_TOLERANCE
     )
+
+
+def same_shapes(one: FramePrompts, other: FramePrompts) -> bool:
+    """Whether box and mask are the same but for rounding."""
+    if (one.box is None) != (other.box is None) or (one.mask is None) != (other.mask is None):
+        return False
+    if one.mask is not other.mask and not np.array_equal(one.mask, other.mask):  # type: ignore[arg-type]
+        return False
+    return one.box is None or np.allclose(one.box, other.box, atol=_TOLERANCE)  # type: ignore[arg-type]
 
 
 def remove_rows(layer: Points | Shapes, rows: Iterable[int]) -> None:
@@ -278,19 +341,45 @@ def rows_of_key(
     return rows
 
 
-def append_markers(
-    points: Points, shapes: Shapes, key: PromptKey, prompts: FramePrompts, geometry: FrameGeometry
+def append_points(
+    points: Points, key: PromptKey, prompts: FramePrompts, geometry: FrameGeometry
 ) -> None:
-    """Place the markers of one object on one frame; both layers lie exactly on the image."""
+    """Place the clicks of one object on one frame; the layer lies exactly on the image."""
     obj_id, frame_idx = key
-    if len(prompts.points):
-        for point, label in zip(prompts.points, prompts.point_labels, strict=True):
-            dress_points(points, obj_id, int(label))
-            points.add(geometry.to_data(frame_idx, point))
-        points.selected_data = set()
+    for point, label in zip(prompts.points, prompts.point_labels, strict=True):
+        dress_points(points, obj_id, int(label))
+        points.add(geometry.to_data(frame_idx, point))
+    points.selected_data = set()
+
+
+def append_box(
+    shapes: Shapes, key: PromptKey, prompts: FramePrompts, geometry: FrameGeometry
+) -> None:
+    """Place the box of one object on one frame, if it has one."""
+    obj_id, frame_idx = key
     if prompts.box is not None:
         y0, x0, y1, x1 = prompts.box - 0.5
         dress_shapes(shapes, obj_id)
         corners = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
         shapes.add_rectangles(geometry.to_data(frame_idx, corners))
         shapes.selected_data = set()
+
+
+def append_outlines(shapes: Shapes, obj_id: int, outlines: Iterable[Outline]) -> None:
+    """Place outlines as they were drawn."""
+    for outline in outlines:
+        dress_shapes(shapes, obj_id)
+        shapes.add([outline.vertices], shape_type=outline.kind)
+        shapes.selected_data = set()
+
+
+def show_some(points: Points, shapes: Shapes, hidden: frozenset[int]) -> None:
+    """Show the markers of all objects but the hidden ones."""
+    shown = ~np.isin(object_ids(points), list(hidden))
+    if len(shown) and not np.array_equal(points.shown, shown):
+        points.shown = shown
+    alpha = np.where(np.isin(object_ids(shapes), list(hidden)), 0.0, 1.0)
+    colours = np.array(shapes.edge_color)
+    if len(alpha) and not np.array_equal(colours[:, 3], alpha):
+        colours[:, 3] = alpha
+        shapes.edge_color = colours

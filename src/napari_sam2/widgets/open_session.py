@@ -63,7 +63,7 @@ class OpenSession(QObject):
         self.mirror.all_changed.connect(self._on_all)
         jobs.request_done.connect(self._on_request_done)
         self.layers = AnnotationLayers(viewer, image, geometry, session)
-        self.layers.is_waiting = self._is_waiting
+        self.layers.book.is_waiting = self._is_waiting
         self.layers.markers_changed.connect(self._on_markers)
         self.layers.object_picked.connect(self.choose)
         self.layers.refused.connect(self._on_refused)

@@ -1,0 +1,243 @@
+"""Outlines, scribbles and strokes become prompts, and come back after an undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.draw import polygon2mask
+
+from napari_sam2.layers.outlines import area_of, scribble_points
+
+
+def on_frame(frame_idx, *corners):
+    return np.array([[frame_idx, y, x] for y, x in corners], float)
+
+
+TRIANGLE = ((5, 5), (30, 8), (18, 40))
+
+
+def test_a_polygon_is_the_mask(bench) -> None:
+    here = bench(scale=(2, 0.3, 0.7), units=("s", "um", "um"))
+    here.layers.shapes.add_polygons(on_frame(2, *TRIANGLE))
+    assert here.ask() == 1
+    expected = polygon2mask((48, 64), TRIANGLE)
+    np.testing.assert_array_equal(here.session.mask(1, 2), expected)
+    here.assert_shown()
+    assert here.ask() == 0
+
+
+def test_an_ellipse_fills_its_box(bench) -> None:
+    here = bench()
+    here.layers.shapes.add_ellipses(on_frame(0, (10, 10), (10, 30), (20, 30), (20, 10)))
+    here.ask()
+    y, x = np.mgrid[:48, :64]
+    inside = ((y - 15) / 5) ** 2 + ((x - 20) / 10) ** 2 <= 1
+    np.testing.assert_array_equal(here.session.mask(1, 0), inside)
+
+
+def test_outlines_are_moved_deleted_undone_and_redone(bench) -> None:
+    here = bench()
+    shapes = here.layers.shapes
+    shapes.add_polygons(on_frame(0, *TRIANGLE))
+    here.ask()
+    first = here.session.mask(1, 0)
+    moved = [(y + 4, x + 10) for y, x in TRIANGLE]
+    shapes.data = [on_frame(0, *moved)]
+    assert here.ask() == 1
+    np.testing.assert_array_equal(here.session.mask(1, 0), np.roll(first, (4, 10), (0, 1)))
+    here.undo()
+    np.testing.assert_allclose(shapes.data[0], on_frame(0, *TRIANGLE))
+    assert here.ask() == 0
+    here.redo()
+    np.testing.assert_allclose(shapes.data[0], on_frame(0, *moved))
+    here.undo()
+    here.undo()
+    assert shapes.nshapes == 0
+    assert here.ask() == 0
+    here.redo()
+    assert shapes.nshapes == 1
+    assert shapes.shape_type == ["polygon"]
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    assert here.ask() == 1
+    assert here.session.prompts(1, 0) is None
+    here.undo()
+    np.testing.assert_array_equal(here.session.mask(1, 0), first)
+
+
+def test_two_outlines_are_one_object_and_a_later_box_takes_their_place(bench) -> None:
+    here = bench()
+    shapes = here.layers.shapes
+    shapes.add_polygons(on_frame(0, *TRIANGLE))
+    here.ask()
+    shapes.add_polygons(on_frame(0, (40, 50), (46, 50), (46, 60), (40, 60)))
+    assert here.ask() == 1
+    assert here.session.mask(1, 0)[[15, 43], [20, 55]].all()
+    shapes.add_rectangles(on_frame(0, (3, 3), (3, 9), (9, 9), (9, 3)))
+    assert here.ask() == 1
+    assert shapes.shape_type == ["rectangle"]
+    assert here.session.prompts(1, 0).mask is None
+    here.undo()
+    assert shapes.shape_type == ["polygon", "polygon"]
+    assert here.ask() == 0
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_scribble_is_the_points_along_it(bench, positive) -> None:
+    here = bench()
+    here.layers.points.add((1, 30, 30))
+    here.ask()
+    here.layers.set_polarity(positive)
+    here.layers.shapes.add_paths(on_frame(1, (10, 10), (10, 20), (20, 20)))
+    assert here.ask() == 1
+    assert here.layers.shapes.nshapes == 0
+    prompts = here.session.prompts(1, 1)
+    assert len(prompts.points) == 6
+    np.testing.assert_allclose(prompts.points[[1, 3, 5]], [(10, 12), (10, 20), (18, 20)])
+    assert prompts.point_labels.tolist() == [1, *[int(positive)] * 5]
+    assert here.ask() == 0
+    here.undo()
+    assert len(here.layers.points.data) == 1
+
+
+def test_points_along_a_short_scribble() -> None:
+    np.testing.assert_allclose(scribble_points(np.array([[4.0, 4.0], [4.0, 6.0]]), 10), [[4, 5]])
+    assert area_of("ellipse", np.array([[3.0, 3.0]] * 4), 9, 9) is None
+    assert area_of("polygon", np.array([[20.0, 3.0], [30, 3], [30, 9]]), 9, 9) is None
+
+
+def test_a_scribble_that_is_no_longer_there_makes_no_shape(bench) -> None:
+    here = bench()
+    here.layers.shapes.add_paths([[0, 10, 10], [3, 20, 20]])
+    assert here.ask() == 0
+    assert here.layers.shapes.nshapes == 0
+    assert "several frames" in here.refusals[0]
+    assert here.session.objects == ()
+
+
+def painted(here, label, frame_idx, y, x, size=7):
+    labels = here.layers.labels
+    labels.brush_size = size
+    labels.selected_label = label
+    with labels.block_history():
+        labels.paint((frame_idx, y, x), label)
+
+
+def test_a_stroke_is_a_mask_prompt_of_the_chosen_object(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    before = here.session.mask(1, 0)
+    painted(here, 1, 0, 12, 22)
+    after = here.session.mask(1, 0)
+    assert after[12, 22]
+    assert after[before].all()
+    assert here.session.prompts(1, 0).mask is not None
+    here.layers.show_prompts(1, 0)
+    assert len(here.layers.points.data) == 0
+    here.assert_shown()
+    here.undo()
+    np.testing.assert_array_equal(here.session.mask(1, 0), before)
+    here.assert_shown()
+    assert len(here.layers.points.data) == 1
+    assert here.ask() == 0
+
+
+def test_a_stroke_takes_pixels_from_another_object_as_it_looks(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    here.session.new_object()
+    here.session.add_point(2, 0, (12, 26))
+    # painting 2 over 1, then erasing
+    painted(here, 2, 0, 12, 13)
+    assert here.session.labels(0)[12, 13] == 2
+    assert not here.session.mask(1, 0)[12, 13]
+    here.assert_shown()
+    painted(here, 0, 0, 12, 26)
+    assert not here.session.mask(2, 0)[12, 26]
+    here.assert_shown()
+    assert here.session.undo_title == "Paint"
+
+
+def test_a_locked_object_keeps_its_pixels(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    here.session.lock(1, 0)
+    before = here.session.mask(1, 0)
+    painted(here, 5, 0, 12, 19)
+    np.testing.assert_array_equal(here.session.mask(1, 0), before)
+    assert here.session.labels(0)[12, 21] == 5
+    assert "Object 1 is locked on frame 0" in here.refusals[0]
+    here.assert_shown()
+    painted(here, 0, 0, 12, 12)
+    np.testing.assert_array_equal(here.session.mask(1, 0), before)
+    here.assert_shown()
+
+
+def test_a_filled_area_and_a_new_label(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    before = here.session.mask(1, 0)
+    here.layers.labels.fill((0, 12, 12), 3)
+    assert [record.obj_id for record in here.session.objects] == [1, 3]
+    np.testing.assert_array_equal(here.session.mask(3, 0), before)
+    assert not here.session.mask(1, 0).any()
+    here.assert_shown()
+    here.layers.labels.data_setitem((np.array([0, 5]), np.array([40, 41]), np.array([9, 10])), 3)
+    assert here.session.mask(3, 0)[40, 9]
+    assert here.session.mask(3, 5)[41, 10]
+    here.assert_shown()
+
+
+def test_hidden_objects_are_out_of_sight_and_not_gone(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.layers.shapes.add_rectangles(on_frame(1, (3, 3), (3, 9), (9, 9), (9, 3)))
+    here.ask()
+    here.session.hide(1)
+    here.layers.show_objects()
+    labels = here.layers.labels
+    assert labels.get_color(1)[3] == 0
+    assert labels.get_color(2)[3] == 1
+    assert not here.layers.points.shown.any()
+    assert here.layers.shapes.edge_color[0, 3] == 0
+    assert here.ask() == 0
+    here.assert_shown()
+    here.session.show(1)
+    here.layers.show_objects()
+    assert labels.get_color(1)[3] == 1
+    assert here.layers.points.shown.all()
+
+
+def test_a_preview_leaves_no_trace(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    seen = here.session.preview(0, (30, 40))
+    here.layers.show_preview(0, 2, seen)
+    labels = np.asarray(here.layers.labels.data[0])
+    np.testing.assert_array_equal(labels == 2, seen.to_array(48, 64))
+    here.layers.show_masks(0, ())
+    here.assert_shown()
+    bigger = here.session.preview(0, (12, 20), obj_id=1)
+    here.layers.show_preview(0, 1, bigger)
+    assert here.layers.labels.data[0, 12, 20] == 1
+    here.layers.show_masks(0, ())
+    here.assert_shown()
+
+
+def test_selecting_a_click_chooses_its_object(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    here.session.new_object()
+    here.session.add_point(2, 0, (30, 20))
+    here.layers.show_prompts(2, 0)
+    picked = []
+    here.layers.object_picked.connect(picked.append)
+    here.layers.points.mode = "select"
+    here.layers.points.selected_data = {1}
+    assert picked == [2]
