@@ -18,9 +18,7 @@ Segmenter = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
 KIND = "fluorescence"  # where one rule for all images makes sense: objects are bright
 
 
-def choose_stills(
-    stills: Sequence[LabelledSequence], images: int | None
-) -> list[LabelledSequence]:
+def choose_stills(stills: Sequence[LabelledSequence], images: int | None) -> list[LabelledSequence]:
     """Choose fluorescence stills of a data set by a fixed seed."""
     glowing = [still for still in stills if still.kind == KIND]
     return [glowing[position] for position in fixed_choice(len(glowing), images)]

@@ -33,6 +33,8 @@ class Movie:
         (T, H, W[, C]) and (T, H, W), the same integer for an object over frames.
     start
         The frame that is prompted.
+    kind
+        Modality, where movies of one name have several.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Movie:
     labels: NDArray[np.integer]
     start: int
     obj_ids: tuple[int, ...]
+    kind: str = ""
 
 
 @dataclass(frozen=True)

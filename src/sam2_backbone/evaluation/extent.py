@@ -53,9 +53,9 @@ class Extent:
         return max(self.objects_per_image, -(-self.objects_per_set // max(images, 1)))
 
 
-QUICK = Extent("quick", 60, 1, 60, ("cells3d_nuclei_3d",), 8, 24, 4, 12, baselines=False)
-DEFAULT = Extent("default", None, 2, 100, None, 12, None, 10, 40)
-FULL = Extent("full", None, None, 0, None, None, None, 24, None)
+QUICK = Extent("quick", 60, 1, 60, ("cells3d_nuclei_3d",), 8, 24, 8, 12, baselines=False)
+DEFAULT = Extent("default", None, 2, 100, None, 12, None, 12, 40)
+FULL = Extent("full", None, None, 0, None, None, None, 32, None)
 EXTENTS = {extent.name: extent for extent in (QUICK, DEFAULT, FULL)}
 
 

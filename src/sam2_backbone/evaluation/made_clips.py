@@ -24,11 +24,16 @@ MOTION = MotionRange(
 
 
 def made_clips(stills: Sequence[LabelledSequence], count: int) -> Iterator[Movie]:
-    """Yield `count` clips of stills; a smaller count gives the first of them."""
-    maker = ClipMaker(CropDrawer(stills, size=SIDE, zoom=ZOOM), MOTION)
+    """Yield `count` clips, each of the next modality in turn; fewer are the first of them."""
+    kinds = sorted({still.kind for still in stills})
+    makers = []
+    for kind in kinds:
+        own = [still for still in stills if still.kind == kind]
+        makers.append(ClipMaker(CropDrawer(own, size=SIDE, zoom=ZOOM), MOTION))
     for index in range(count):
-        clip = maker.draw(np.random.default_rng((SEED, index)), FRAMES)
+        turn = index % len(kinds)
+        clip = makers[turn].draw(np.random.default_rng((SEED, index)), FRAMES)
         frames = (clip.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
         labels = clip.labels.numpy().astype(np.uint16)
         obj_ids = objects_on(labels[0], SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
-        yield Movie(f"clip {index}", frames, labels, 0, obj_ids)
+        yield Movie(f"clip {index}", frames, labels, 0, obj_ids, kinds[turn])

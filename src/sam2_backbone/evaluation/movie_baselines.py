@@ -12,14 +12,14 @@ from sam2_backbone.evaluation.interactive import error_centre
 from sam2_backbone.evaluation.tracking import FrameMask
 
 
-def start_mask(frame: NDArray[np.generic], truth: Mask, *, prompt: str) -> Mask:
+def start_mask(frame: ClassicalImage, truth: Mask, *, prompt: str) -> Mask:
     """Return what the prompt gives on its frame: the mask itself, or the region under the click."""
     if prompt == "mask":
         return truth
     place = error_centre(np.zeros_like(truth), truth)
     if place is None:
         raise ValueError("the object is not on the prompted frame: start where it is visible")
-    return region_under(ClassicalImage(frame), *place[:2])
+    return region_under(frame, *place[:2])
 
 
 def still_masks(
@@ -31,8 +31,9 @@ def still_masks(
     prompt: str,
 ) -> Iterator[FrameMask]:
     """Repeat the mask of the prompted frame on every frame."""
+    classical = ClassicalImage(frames[start])
     for obj_id in obj_ids:
-        mask = start_mask(frames[start], labels[start] == obj_id, prompt=prompt)
+        mask = start_mask(classical, labels[start] == obj_id, prompt=prompt)
         for frame_idx in range(len(frames)):
             yield FrameMask(frame_idx, obj_id, mask, present=True)
 
@@ -53,7 +54,7 @@ def linked_regions(
     firsts: dict[int, tuple[bool, Mask]] = {}
     classical = ClassicalImage(frames[start])
     for obj_id in obj_ids:
-        mask = start_mask(frames[start], labels[start] == obj_id, prompt=prompt)
+        mask = start_mask(classical, labels[start] == obj_id, prompt=prompt)
         bright = bool(classical.foreground(bright=True)[mask].mean() > 0.5)
         firsts[obj_id] = (bright, mask)
     for way in (range(start + 1, len(frames)), range(start - 1, -1, -1)):

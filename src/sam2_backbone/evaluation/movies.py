@@ -34,8 +34,9 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class MovieScores:
-    """Scores of one movie from one kind of prompt, the model's and those of each baseline."""
+    """Scores of one movie from one prompt, the model's and those of each baseline."""
 
+    kind: str
     prompt: str
     scores: tuple[TrackScore, ...]
     presence: PresenceCount
@@ -82,7 +83,7 @@ def score_movie(
                 prompt=prompt,
             )
             classical[name] = _tallied(movie, masks)
-    return MovieScores(prompt, tally.scores(), tally.presence, classical)
+    return MovieScores(movie.kind, prompt, tally.scores(), tally.presence, classical)
 
 
 def _tallied(movie: Movie, masks: Iterable[FrameMask]) -> tuple[TrackScore, ...]:
@@ -93,23 +94,35 @@ def _tallied(movie: Movie, masks: Iterable[FrameMask]) -> tuple[TrackScore, ...]
 
 
 def movie_rows(data: str, scored: Sequence[MovieScores]) -> list[Row]:
-    """Rows of movies that belong together: means over all their objects."""
-    rows: list[Row] = []
-    for prompt, (j, f, both, presence) in MEASURES.items():
-        parts = [each for each in scored if each.prompt == prompt]
-        objects = [score for each in parts for score in each.scores]
-        if not objects:
-            continue
-        for measure, attribute in ((j, "j"), (f, "f"), (both, "j_and_f")):
-            value = _mean(objects, attribute)
-            rows.append(row(measure, data, len(objects), value, _best(parts, attribute)))
-        count = PresenceCount()
-        for each in parts:
-            count.both += each.presence.both
-            count.only_said += each.presence.only_said
-            count.only_true += each.presence.only_true
-        rows.append(row(presence, data, len(objects), count.f1))
+    """Rows of movies that belong together, then of each modality if there are several.
+
+    All are means over objects.
+    """
+    rows = [each for prompt in MEASURES for each in _rows(data, scored, prompt)]
+    kinds = sorted({each.kind for each in scored})
+    if len(kinds) > 1:
+        for kind in kinds:
+            own = [each for each in scored if each.kind == kind]
+            rows += [each for prompt in MEASURES for each in _rows(f"{data}: {kind}", own, prompt)]
     return rows
+
+
+def _rows(data: str, scored: Sequence[MovieScores], prompt: str) -> list[Row]:
+    parts = [each for each in scored if each.prompt == prompt]
+    objects = [score for each in parts for score in each.scores]
+    if not objects:
+        return []
+    j, f, both, presence = MEASURES[prompt]
+    rows = []
+    for measure, attribute in ((j, "j"), (f, "f"), (both, "j_and_f")):
+        value = _mean(objects, attribute)
+        rows.append(row(measure, data, len(objects), value, _best(parts, attribute)))
+    count = PresenceCount()
+    for each in parts:
+        count.both += each.presence.both
+        count.only_said += each.presence.only_said
+        count.only_true += each.presence.only_true
+    return [*rows, row(presence, data, len(objects), count.f1)]
 
 
 def _mean(scores: Sequence[TrackScore], attribute: str) -> float:
