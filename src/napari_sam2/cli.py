@@ -15,6 +15,7 @@ from napari_sam2.session.errors import SessionError
 from napari_sam2.session.label_files import check_target
 from napari_sam2.session.settings import SessionSettings, Window
 from sam2_backbone.errors import SAM2Error
+from sam2_backbone.training import command as command_of_training
 from sam2_backbone.variants import list_variants
 
 _FAILED, _WRONG_USE, _STOPPED = 1, 2, 130
@@ -24,6 +25,7 @@ examples:
   napari-sam2 demo
   napari-sam2 segment cells.tif --point 105,80
   napari-sam2 segment cells.tif --point 105,80 --negative 120,90 --and --box 10,20,60,75
+  napari-sam2 everything cells.tif
   napari-sam2 track movie.tif --labels first_frame.tif -o tracked.zarr
   napari-sam2 doctor
 
@@ -214,6 +216,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
 
+    everything = command(
+        "everything", _everything, "segment all objects in an image, without prompts",
+        shared.model, shared.contrast, shared.target,
+    )  # fmt: skip
+    everything.add_argument("image", type=Path, metavar="IMAGE")
+
     track = command(
         "track", _track, "follow objects through a movie or a stack",
         shared.model, shared.contrast, shared.target,
@@ -247,6 +255,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=evaluate_command.EPILOG,
     )  # fmt: skip
     evaluate_command.add_options(evaluate)
+
+    train = command(
+        "train", command_of_training.run_training, command_of_training.ABOUT,
+        epilog=command_of_training.EPILOG,
+    )  # fmt: skip
+    command_of_training.add_options(train)
 
     models = command("models", _models, "list the networks, or download one")
     models.add_argument("--download", choices=list_variants(), metavar="NAME")
@@ -361,6 +375,14 @@ def _segment(chosen: argparse.Namespace) -> None:
         if mask is not None and scores is not None:
             print(f"{row.name}: {int(mask.sum())} pixels, predicted IoU {scores.iou:.2f}")
     print(f"wrote {target}")
+
+
+def _everything(chosen: argparse.Namespace) -> None:
+    from napari_sam2.everything import everything_to
+
+    target = _target(chosen, chosen.image, "_labels")
+    count = everything_to(target, chosen.image, _settings(chosen))
+    print(f"{count} objects\nwrote {target}")
 
 
 def _track(chosen: argparse.Namespace) -> None:

@@ -1,19 +1,25 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import imageio.v3 as iio
 import pytest
 import torch
 
 from sam2_backbone.build import build_sam2
+from sam2_backbone.training.__main__ import main
 from sam2_backbone.training.args import Stage, TrainingArgs
 from sam2_backbone.training.batches import StepBatches
 from sam2_backbone.training.dense import DenseHead
 from sam2_backbone.training.losses import LossWeights
+from sam2_backbone.training.progress import read_curves
 from sam2_backbone.training.step import StepLoss
 from sam2_backbone.training.trainer import Trainer, new_network
 from sam2_backbone.variants import TEST_CONFIG
 
-from .test_data import discs
+from .test_data import discs, write_still
 
 MIXED = Stage(share=1.0, input_size=64, stills=2, objects=3, clips=((1, 3, 2),), clip_share=1.0)
 ARGS = TrainingArgs(stages=(MIXED,), min_area=20, loader_workers=0, log_steps=1, warmup_steps=1)
@@ -93,10 +99,12 @@ def test_a_run_learns_and_exports_weights_that_open(tmp_path: Path) -> None:
     args = replace(ARGS, minutes=0.15, learning_rate=2e-3)
     trainer = Trainer(TEST_CONFIG, [discs()], args, tmp_path)
     trainer.run()
-    rows = [r.split(",") for r in (tmp_path / "log.csv").read_text().splitlines()]
-    losses = [float(value) for _, _, name, value in rows if name == "loss"]
+    losses = read_curves(tmp_path / "log.csv")["loss"][1]
     assert len(losses) > 6
     assert sum(losses[-3:]) < sum(losses[:3])
+    assert iio.imread(tmp_path / "curves.png").shape[0] > 300
+    sheets = sorted((tmp_path / "samples").glob("step_*.png"))
+    assert iio.imread(sheets[-1]).shape == (3 * 64, 8 * 64, 3)
     model = build_sam2(None, tmp_path / "weights.safetensors", device="cpu", dtype="float32")
     assert model.config == TEST_CONFIG
 
@@ -104,3 +112,85 @@ def test_a_run_learns_and_exports_weights_that_open(tmp_path: Path) -> None:
 def test_resuming_nothing_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without --resume"):
         Trainer(TEST_CONFIG, [discs()], ARGS, tmp_path).resume()
+
+
+def test_fine_tuning_starts_from_weights_and_spares_the_first_layers(tmp_path: Path) -> None:
+    first = Trainer(TEST_CONFIG, [discs()], ARGS, tmp_path / "first")
+    first.save()
+    args = replace(ARGS, layer_decay=0.5, seed=3)
+    start = tmp_path / "first" / "weights.safetensors"
+    tuned = Trainer(TEST_CONFIG, [discs()], args, tmp_path / "tuned", start=start)
+    for (name, a), b in zip(
+        first.model.state_dict().items(), tuned.model.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3, msg=name)
+    scales = [group["lr_scale"] for group in tuned.optimizer.param_groups]
+    assert min(scales) < 0.5
+    assert max(scales) == 1
+    counted = sum(len(group["params"]) for group in tuned.optimizer.param_groups)
+    assert counted == sum(1 for _ in tuned.step_loss.parameters())
+
+
+def test_the_command_trains_resumes_and_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sam2_backbone.variants.MICRO_CONFIG", TEST_CONFIG)
+    monkeypatch.setattr("sam2_backbone.training.args.DEFAULT_STAGES", (replace(MIXED, clips=()),))
+    monkeypatch.setattr("sam2_backbone.training.args.TrainingArgs", lambda: ARGS)
+    for stem in ("a", "b"):
+        write_still(tmp_path / "data", stem, discs())
+    run = tmp_path / "run"
+    said = [str(tmp_path / "data"), "--out", str(run), "--workers", "0", "--threads", "1"]
+    assert main([*said, "--minutes", "0.02"]) == 0
+    assert main([*said, "--minutes", "0.03"]) == 1
+    assert "--resume" in capsys.readouterr().err
+    before = (run / "log.csv").read_text().count("loss")
+    assert main([*said, "--minutes", "0.06", "--resume"]) == 0
+    assert (run / "log.csv").read_text().count("loss") > before
+
+
+@pytest.mark.slow
+def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_TWO_PROCESSES)
+    for rank, run in enumerate(
+        [
+            subprocess.Popen(
+                [sys.executable, str(script), str(tmp_path / "out")],
+                env={
+                    **os.environ,
+                    "WORLD_SIZE": "2",
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": "29517",
+                    "ACCELERATE_USE_CPU": "true",
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+            for rank in range(2)
+        ]
+    ):
+        assert run.wait(timeout=300) == 0, rank
+    first, second = (torch.load(tmp_path / f"out{rank}.pt") for rank in range(2))
+    assert all(torch.equal(a, second[name]) for name, a in first.items() if "running" not in name)
+
+
+_TWO_PROCESSES = f"""
+import sys
+from pathlib import Path
+import torch
+from dataclasses import replace
+from sam2_backbone.training.engine import choose_engine
+from sam2_backbone.training.trainer import Trainer
+from sam2_backbone.variants import TEST_CONFIG
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from training.test_trainer import ARGS
+from training.test_data import discs
+engine = choose_engine("cpu")
+args = replace(ARGS, minutes=0.3)
+trainer = Trainer(TEST_CONFIG, [discs()], args, Path(sys.argv[1]), engine=engine)
+trainer.run()
+assert trainer.step > 0
+torch.save(trainer.model.state_dict(), f"{{sys.argv[1]}}{{engine.rank}}.pt")
+"""

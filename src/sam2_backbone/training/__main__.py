@@ -1,51 +1,29 @@
-"""The command `python -m sam2_backbone.training`."""
+"""The command `python -m sam2_backbone.training`, which `accelerate launch -m` can start too."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
-import torch
-
-from sam2_backbone.device import resolve_dtype
-from sam2_backbone.training.args import TrainingArgs
-from sam2_backbone.training.data import read_tree
-from sam2_backbone.training.trainer import Trainer
-from sam2_backbone.variants import MICRO_CONFIG
+from sam2_backbone.errors import SAM2Error
+from sam2_backbone.training.command import ABOUT, EPILOG, add_options, run_training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train `micro` on a folder of images and masks."""
-    parser = argparse.ArgumentParser(prog="python -m sam2_backbone.training", description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with images/ and masks/ at any depth")
-    parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument("--minutes", type=float, default=60.0, help="length of the run")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    args = replace(
-        TrainingArgs(), minutes=options.minutes, seed=options.seed, threads=options.threads
+    """Train, and return the exit status: 1 if the run could not start."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sam2_backbone.training",
+        description=ABOUT,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    native = resolve_dtype("auto", torch.device("cpu")) is torch.bfloat16
-    torch.set_num_threads(args.threads)
-    sequences = read_tree(options.data)
-    trainer = Trainer(MICRO_CONFIG, sequences, args, options.out, bfloat16=native)
-    if options.resume:
-        trainer.resume()
-
-    def stop(number: int, frame: object) -> None:
-        trainer.stopped = True  # the step is finished and saved
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    trainer.run()
+    add_options(parser)
+    try:
+        run_training(parser.parse_args(argv))
+    except (ValueError, OSError, SAM2Error) as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return 1
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sam2_backbone.training.losses import LossWeights
 
@@ -63,6 +63,10 @@ DEFAULT_STAGES = (
 )
 
 
+# trained weights go on with clicks, boxes and clips at once
+FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[2], share=0.6), replace(DEFAULT_STAGES[3], share=0.4))
+
+
 @dataclass(frozen=True)
 class TrainingArgs:
     """Everything that decides a run, apart from the data."""
@@ -74,6 +78,7 @@ class TrainingArgs:
     final_rate: float = 0.02
     warmup_steps: int = 100
     weight_decay: float = 0.05
+    layer_decay: float = 1.0
     clip_gradient: float = 1.0
     ema_decay: float = 0.998
     box_share: float = 0.3

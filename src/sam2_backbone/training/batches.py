@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,15 +20,22 @@ from sam2_backbone.training.synthetic import ClipMaker
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What one step is computed on."""
+    """What one step is computed on, and how long it took to draw."""
 
     step: int
     stills: StillBatch | None
     clips: ClipBatch | None
+    seconds: float = 0.0
+
+    @property
+    def num_images(self) -> int:
+        """Stills and frames of clips."""
+        stills = 0 if self.stills is None else self.stills.images.shape[0]
+        return stills + (0 if self.clips is None else self.clips.images.shape[:2].numel())
 
 
 class StepBatches(Dataset[StepBatch]):
-    """The batch of each step; a pure function of the seed, the stage and the step."""
+    """The batch of each step; a pure function of the seed, the stage, the step and the rank."""
 
     def __init__(
         self,
@@ -35,7 +43,9 @@ class StepBatches(Dataset[StepBatch]):
         stage: Stage,
         stage_index: int,
         args: TrainingArgs,
+        rank: int = 0,
     ) -> None:
+        self.rank = rank
         self.stage = stage
         self.stage_index = stage_index
         self.args = args
@@ -47,14 +57,15 @@ class StepBatches(Dataset[StepBatch]):
 
     def __getitem__(self, step: int) -> StepBatch:
         torch.set_num_threads(1)  # the cores belong to the network
-        seed = (self.args.seed, self.stage_index, step)
+        began = time.perf_counter()
+        seed = (self.args.seed, self.stage_index, step, self.rank)
         rng = np.random.default_rng(seed)
         stills = self._stills(rng) if self.stage.stills else None
         clips = None
         if self.stage.clips and rng.random() < self.stage.clip_share:
             shape = self.stage.clips[rng.integers(len(self.stage.clips))]
             clips = self._clips(rng, *shape)
-        return StepBatch(step, stills, clips)
+        return StepBatch(step, stills, clips, time.perf_counter() - began)
 
     def _stills(self, rng: np.random.Generator) -> StillBatch:
         stage, args = self.stage, self.args
@@ -133,9 +144,10 @@ def iterate(
     stage_index: int,
     args: TrainingArgs,
     first_step: int,
+    rank: int = 0,
 ) -> Iterator[StepBatch]:
     """Yield the batches of a stage from `first_step` on, without end."""
-    batches = StepBatches(sequences, stage, stage_index, args)
+    batches = StepBatches(sequences, stage, stage_index, args, rank)
     loader = DataLoader(
         batches,
         batch_size=None,

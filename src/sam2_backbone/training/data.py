@@ -150,9 +150,7 @@ class CropSource:
     obj_id: int
 
 
-def read_pixels(
-    image: torch.Tensor, coords: torch.Tensor, *, mode: str
-) -> torch.Tensor:
+def read_pixels(image: torch.Tensor, coords: torch.Tensor, *, mode: str) -> torch.Tensor:
     """Sample `image` (C, H, W) at pixel coordinates (S, S, 2); beyond its border it is mirrored.
 
     Windows on a frame are mirrored in the same way when the network is used.

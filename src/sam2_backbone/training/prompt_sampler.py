@@ -142,18 +142,18 @@ def correction_clicks(
     error = ((mask_logits > 0).float() != truth).float()
     none = error.sum((1, 2, 3), keepdim=True) == 0
     error = torch.where(none, truth, error)
-    count, _, height, width = error.shape
-    noise = torch.rand(error.shape, generator=generator)
-    pick_centre = torch.rand((count, 1, 1, 1), generator=generator) < central
+    count, _, _, width = error.shape
+    device = error.device  # the draws are the same on every device
+    noise = torch.rand(error.shape, generator=generator).to(device)
+    pick_centre = torch.rand((count, 1, 1, 1), generator=generator).to(device) < central
     depth = depth_inside(error)
     anywhere = error * (0.01 + noise)
     rank = torch.where(pick_centre, depth + noise * error, anywhere)
     index = rank.flatten(1).argmax(1)
-    within = torch.rand((count, 2), generator=generator) * (stride - 1)
+    within = torch.rand((count, 2), generator=generator).to(device) * (stride - 1)
     x = (index % width).float() * stride + within[:, 0]
     y = torch.div(index, width, rounding_mode="floor").float() * stride + within[:, 1]
     labels = truth.flatten(1).gather(1, index[:, None]).long()
-    del height
     return torch.stack((x, y), -1)[:, None], labels
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sam2_backbone.config import MemoryConfig
@@ -29,6 +31,9 @@ TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later fram
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
 OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
+
+
+Batch = TypeVar("Batch", "StillBatch", "ClipBatch")
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,16 @@ class ClipBatch:
     correct_at: int | None
 
 
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on `device`."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    moved_values: dict[str, Any] = {
+        name: value.to(device) if isinstance(value, Tensor) else value
+        for name, value in values.items()
+    }
+    return type(batch)(**moved_values)
+
+
 @dataclass
 class StepResult:
     """The loss of a step, and numbers to log as (sum, count)."""
@@ -108,10 +123,10 @@ def first_prompts(clicks: Tensor, boxes: Tensor, target: Tensor, kind: int) -> P
     """Return the first prompts of N objects, all of one kind."""
     count = clicks.shape[0]
     if kind == CLICK:
-        labels = torch.ones((count, 1), dtype=torch.int32)
+        labels = torch.ones((count, 1), dtype=torch.int32, device=clicks.device)
         return Prompts(point_coords=clicks[:, None], point_labels=labels)
     if kind == BOX:
-        labels = torch.tensor([[2, 3]], dtype=torch.int32).repeat(count, 1)
+        labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device).repeat(count, 1)
         return Prompts(point_coords=boxes.view(count, 2, 2), point_labels=labels)
     return Prompts(mask_input=target * 20 - 10)
 
@@ -137,7 +152,7 @@ def keep_rows(prompts: Prompts, rows: Tensor) -> Prompts:
     )
 
 
-class StepLoss:
+class StepLoss(nn.Module):
     """Computes the loss of batches with one network and its dense head."""
 
     def __init__(
@@ -148,12 +163,13 @@ class StepLoss:
         weights: LossWeights,
         autocast: torch.dtype | None,
     ) -> None:
+        super().__init__()
         self.model = model
         self.dense_head = dense_head
         self.weights = weights
         self.autocast = autocast
 
-    def __call__(
+    def forward(
         self,
         stills: StillBatch | None,
         clips: ClipBatch | None,
@@ -163,11 +179,16 @@ class StepLoss:
         generator: torch.Generator,
     ) -> StepResult:
         """Return the loss of stills and clips, encoded together."""
+        device = self.model.device
+        stills = None if stills is None else moved(stills, device)
+        clips = None if clips is None else moved(clips, device)
         images, labels, complete = _join(stills, clips)
-        enabled = self.autocast is not None
-        autocast = torch.autocast("cpu", self.autocast or torch.bfloat16, enabled=enabled)
+        autocast = torch.autocast(
+            device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None
+        )
         # on CPUs the fused attention's backward pass is several times slower than the plain one
-        with autocast, sdpa_kernel(SDPBackend.MATH):
+        attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+        with autocast, attention:
             stride4, stride8, stride16 = self.model.image_encoder(normalise(images))
             dense = self.dense_head(stride4)
             skips = self.model.mask_decoder.project_skips(stride4, stride8)
@@ -212,7 +233,8 @@ class StepLoss:
                 name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
                 _add(result, name, float(mask_iou(best, target).sum()), len(target))
                 if turn < corrections:
-                    kept = torch.randperm(len(target), generator=generator)[: len(target) // 2 + 1]
+                    kept = torch.randperm(len(target), generator=generator)
+                    kept = kept[: len(target) // 2 + 1].to(target.device)
                     target, best, marked = target[kept], best[kept], marked.select(kept)
                     coords, signs = correction_clicks(
                         best, target, stride=MASK_STRIDE, generator=generator
@@ -272,7 +294,7 @@ class StepLoss:
                     result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (
                         num_frames - 1
                     )
-            told = torch.rand(len(target), generator=generator) < TOLD_SHARE
+            told = torch.rand(len(target), generator=generator).to(target.device) < TOLD_SHARE
             memory.store(plain, answer.best, target, frame_idx, prompted=prompted, told=told)
 
     def _track_loss(

@@ -21,7 +21,6 @@ from sam2_backbone.training.data import (
     smooth_field,
 )
 
-
 DAUGHTER_SIZE = 0.8  # length of a daughter cell over its mother's: half the volume
 
 
@@ -233,7 +232,7 @@ class ClipMaker:
         centre, radius = _place_of(ids, obj_id)
         step = motion.sprite_step * 2 * float(rng.beta(1.0, 2.0))
         heading = rng.normal(0, step, 2)
-        others = [int(i) for i in ids.unique().tolist() if i not in (0, obj_id)]
+        others = [int(i) for i in torch.unique(ids).tolist() if i not in (0, obj_id)]
         if others and rng.random() < motion.meet:
             other, other_radius = _place_of(ids, others[int(rng.integers(len(others)))])
             gap = (other - centre).numpy()
@@ -258,12 +257,15 @@ class ClipMaker:
             way = np.clip(0.45 + rng.uniform(0.05, 0.3) * (time - first), 0, 1.1)
             along = np.array([np.cos(axis), np.sin(axis)])
             apart = (time >= first)[:, None] * way[:, None] * along * radius
+        path = np.cumsum(steps, 0)
         return Sprite(
-            obj_id,
-            centre,
-            *(torch.from_numpy(v.astype(np.float32)) for v in (np.cumsum(steps, 0), turns, sizes)),
-            torch.from_numpy(visible),
-            torch.from_numpy(apart.astype(np.float32)),
+            obj_id=obj_id,
+            centre=centre,
+            path=torch.from_numpy(path.astype(np.float32)),
+            angles=torch.from_numpy(turns.astype(np.float32)),
+            sizes=torch.from_numpy(sizes.astype(np.float32)),
+            visible=torch.from_numpy(visible),
+            apart=torch.from_numpy(apart.astype(np.float32)),
         )
 
 

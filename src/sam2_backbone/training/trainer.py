@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import logging
 import math
@@ -12,11 +11,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from sam2_backbone.checkpoint import save_weights
+from sam2_backbone.checkpoint import load_weights, read_weights, save_weights
 from sam2_backbone.config import SAM2Config
 from sam2_backbone.modeling.sam2 import (
     MASK_PROMPT_BIAS,
@@ -27,11 +28,15 @@ from sam2_backbone.training.args import Stage, TrainingArgs
 from sam2_backbone.training.batches import StepBatch, iterate
 from sam2_backbone.training.data import LabelledSequence
 from sam2_backbone.training.dense import DenseHead
+from sam2_backbone.training.engine import Engine, OneDevice
+from sam2_backbone.training.progress import Means, append_row, draw_curves
+from sam2_backbone.training.samples import SampleSheet
 from sam2_backbone.training.step import StepLoss, StepResult
 
 _log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 EXPORT = "weights.safetensors"
+LOG = "log.csv"
 
 
 def new_network(config: SAM2Config, seed: int) -> SAM2:
@@ -45,10 +50,17 @@ def new_network(config: SAM2Config, seed: int) -> SAM2:
     return model
 
 
-def parameter_groups(parts: Sequence[nn.Module], weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices and kernels, none on biases, norms, tokens and embeddings."""
+def parameter_groups(
+    parts: Sequence[nn.Module], trunk: nn.Module, *, weight_decay: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Group parameters for the optimizer.
+
+    Weight decay acts on matrices and kernels, not on biases, norms, tokens and embeddings. With a
+    `layer_decay` below 1 the trunk's earlier layers learn more slowly (`lr_scale` of a group).
+    """
     decayed: list[Tensor] = []
     others: list[Tensor] = []
+    apart = {id(p) for p in trunk.parameters()} if layer_decay < 1 else set()
     embeddings = {
         id(p)
         for part in parts
@@ -58,12 +70,16 @@ def parameter_groups(parts: Sequence[nn.Module], weight_decay: float) -> list[di
     }
     for part in parts:
         for parameter in part.parameters():
-            plain = parameter.ndim < 2 or id(parameter) in embeddings
-            (others if plain else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+            if id(parameter) not in apart:
+                plain = parameter.ndim < 2 or id(parameter) in embeddings
+                (others if plain else decayed).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": weight_decay, "lr_scale": 1.0},
+        {"params": others, "weight_decay": 0.0, "lr_scale": 1.0},
     ]
+    if apart:
+        groups += param_groups_layer_decay(trunk, weight_decay, layer_decay=layer_decay)
+    return groups
 
 
 class Trainer:
@@ -79,7 +95,12 @@ class Trainer:
         Recipe. The schedule follows the minutes trained, so that a slower machine does fewer
         steps of the same course.
     out
-        Run folder: `checkpoint.pt`, `weights.safetensors`, `log.csv`, `args.json`.
+        Run folder: `checkpoint.pt`, `weights.safetensors`, `log.csv`, `curves.png`, `args.json`
+        and `samples/`.
+    engine
+        One device or several.
+    start
+        Weights to start from, for fine-tuning; None starts at random.
     """
 
     def __init__(
@@ -90,33 +111,45 @@ class Trainer:
         out: Path,
         *,
         bfloat16: bool = False,
+        engine: Engine | None = None,
+        start: Path | None = None,
     ) -> None:
         self.config, self.sequences, self.args, self.out = config, sequences, args, out
+        self.engine = engine or OneDevice("cpu")
         out.mkdir(parents=True, exist_ok=True)
         self.model = new_network(config, args.seed)
+        if start is not None:
+            load_weights(self.model, read_weights(start))
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.dense_head = DenseHead(config.hidden_dim)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        parts = (self.model, self.dense_head)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(parts, args.weight_decay), lr=args.learning_rate, fused=True
-        )
-        self.parameters = [p for part in parts for p in part.parameters()]
-        self.step_loss = StepLoss(
+        step_loss = StepLoss(
             self.model,
             self.dense_head,
             weights=args.losses,
             autocast=torch.bfloat16 if bfloat16 else None,
         )
+        self.step_loss = self.engine.prepare(step_loss)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        groups = parameter_groups(
+            (self.model, self.dense_head),
+            self.model.image_encoder.trunk,
+            weight_decay=args.weight_decay,
+            layer_decay=args.layer_decay,
+        )
+        self.optimizer = torch.optim.AdamW(groups, lr=args.learning_rate, fused=True)
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.samples = SampleSheet(sequences, config.input_size, seed=args.seed)
         self.step = 0
         self.minutes = 0.0
         self.stopped = False
-        self._measured: dict[str, tuple[float, int]] = {}
+        self.means = Means()
 
     # checkpoints
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights; an interrupted write loses nothing."""
+        if self.engine.rank > 0:
+            return
         state = {
             "model": self.model.state_dict(),
             "dense_head": self.dense_head.state_dict(),
@@ -131,6 +164,8 @@ class Trainer:
         exported = self.out / ("new-" + EXPORT)
         save_weights(self.average, exported)
         os.replace(exported, self.out / EXPORT)
+        draw_curves(self.out / LOG, self.out / "curves.png")
+        self.samples.draw(self.average, self.out / "samples" / f"step_{self.step:06d}.png")
 
     def resume(self) -> None:
         """Continue from the run folder's checkpoint."""
@@ -150,28 +185,33 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the minutes are used up, or `stopped` is set; then save."""
-        (self.out / "args.json").write_text(json.dumps(asdict(self.args), indent=1))
+        if self.engine.rank == 0:
+            (self.out / "args.json").write_text(json.dumps(asdict(self.args), indent=1))
         saved = self.minutes
-        while self.minutes < self.args.minutes:
+        while self.minutes < self.args.minutes and not self.stopped:
             index, stage = self.args.stage_at(self.minutes / self.args.minutes)
             self._prepare(stage)
             _log.info("step %d: stage %d, %s", self.step, index, stage)
             clock = time.monotonic()
-            for batch in iterate(self.sequences, stage, index, self.args, self.step):
+            batches = iterate(self.sequences, stage, index, self.args, self.step, self.engine.rank)
+            for batch in batches:
+                waited = time.monotonic() - clock
                 self._train(batch, stage)
-                now = time.monotonic()
-                self.minutes += (now - clock) / 60
-                clock = now
+                spent = time.monotonic() - clock
+                clock += spent
+                self.means.add("step_seconds", spent)
+                self.means.add("waiting_seconds", waited)
+                # all processes follow the first one's clock, and end together
+                self.minutes = self.engine.agree(self.minutes + spent / 60)
+                self.stopped = bool(self.engine.agree(float(self.stopped)))
                 if self.step % self.args.log_steps == 0:
                     self._report()
                 if self.minutes - saved > self.args.checkpoint_minutes:
                     self.save()
-                    saved = self.minutes
+                    saved, clock = self.minutes, time.monotonic()
                 progress = self.minutes / self.args.minutes
                 if self.stopped or progress >= 1 or self.args.stage_at(progress)[0] != index:
                     break
-            if self.stopped:
-                break
         self.save()
 
     def _prepare(self, stage: Stage) -> None:
@@ -185,10 +225,11 @@ class Trainer:
                     module.eval()
 
     def _train(self, batch: StepBatch, stage: Stage) -> None:
-        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + batch.step)
+        seed = (self.args.seed * 1_000_003 + batch.step) * 1_009 + self.engine.rank
+        generator = torch.Generator().manual_seed(seed)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
-        result = self.step_loss(
+            group["lr"] = self._rate() * group["lr_scale"]
+        result: StepResult = self.step_loss(
             batch.stills,
             batch.clips,
             corrections=stage.corrections,
@@ -196,13 +237,13 @@ class Trainer:
             generator=generator,
         )
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(result.loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.args.clip_gradient)
+        self.engine.backward(result.loss)
+        norm = self.engine.clip(self.parameters, self.args.clip_gradient)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
         self.step += 1
         self._update_average()
-        self._note(result, float(norm))
+        self._note(batch, result, float(norm))
 
     def _rate(self) -> float:
         progress = min(self.minutes / self.args.minutes, 1.0)
@@ -220,21 +261,21 @@ class Trainer:
         for name in average.keys() - set(names):
             average[name].copy_(current[name])
 
-    def _note(self, result: StepResult, norm: float) -> None:
-        measured = {**result.measured, "loss": (float(result.loss.detach()), 1), "norm": (norm, 1)}
-        for name, (total, count) in measured.items():
-            before = self._measured.get(name, (0.0, 0))
-            self._measured[name] = (before[0] + total, before[1] + count)
+    def _note(self, batch: StepBatch, result: StepResult, norm: float) -> None:
+        for name, (total, count) in result.measured.items():
+            self.means.add(name, total, count)
+        self.means.add("loss", float(result.loss.detach()))
+        self.means.add("norm", norm)
+        self.means.add("images", batch.num_images)
+        self.means.add("data_seconds", batch.seconds)
 
     def _report(self) -> None:
-        means = {k: total / max(count, 1) for k, (total, count) in self._measured.items()}
-        self._measured = {}
+        means = self.means.take()
+        if self.engine.rank > 0:
+            return
         text = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
         _log.info("step %d, %.1f min: %s", self.step, self.minutes, text)
-        with (self.out / "log.csv").open("a", newline="") as table:
-            writer = csv.writer(table)
-            for name, value in sorted(means.items()):
-                writer.writerow((self.step, f"{self.minutes:.3f}", name, f"{value:.5f}"))
+        append_row(self.out / LOG, self.step, self.minutes, means)
 
 
 def _set_size(model: SAM2, config: SAM2Config) -> None:

@@ -1,0 +1,128 @@
+"""The options of the training command, and the run that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sam2_backbone.training.args import TrainingArgs
+
+ABOUT = "train micro on labelled images and videos, or fine-tune it"
+EPILOG = """\
+DATA holds folders with images/ beside masks/ of equal file names (label images), at any depth.
+File names that are plain numbers are the frames of a video. Where folders are named train and dev,
+only train is read. An index.csv beside images/ with the columns id, modality names kinds of stills;
+kinds are balanced against each other.
+
+The run folder gets checkpoint.pt, weights.safetensors (averaged, ready to use), log.csv,
+curves.png, and samples/ with the same crops from time to time: truth green, answer magenta.
+
+several GPUs: accelerate launch -m sam2_backbone.training DATA --out RUN"""
+FINE_TUNING_RATE, FINE_TUNING_DECAY = 2e-4, 0.9
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run."""
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder with data sets")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
+    parser.add_argument("--minutes", type=float, default=60.0, help="length of the run (60)")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out from its last checkpoint"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="fine-tune from these weights; the word default: from the embedded ones",
+    )
+    parser.add_argument("--variant", choices=("micro",), default="micro", help="what to train")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
+    parser.add_argument(
+        "--float32", action="store_true", help="no bfloat16, even where the device has it"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that draw batches (1); 0: none"
+    )
+
+
+def run_training(chosen: argparse.Namespace) -> None:
+    """Train as the options say, until the minutes are used up or the run is interrupted.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to train on, to resume, or a run is in the way.
+    """
+    import torch
+
+    from sam2_backbone.device import resolve_dtype
+    from sam2_backbone.training.data import read_tree
+    from sam2_backbone.training.engine import choose_engine
+    from sam2_backbone.training.trainer import CHECKPOINT, Trainer
+    from sam2_backbone.variants import MICRO_CONFIG
+
+    if not chosen.minutes > 0:
+        raise ValueError(f"--minutes must be more than 0, not {chosen.minutes:g}")
+    if (chosen.out / CHECKPOINT).exists() and not chosen.resume:
+        raise ValueError(f"{chosen.out} holds a run already: add --resume, or give another --out")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    engine = choose_engine(chosen.device)
+    native = resolve_dtype("auto", engine.device) is torch.bfloat16
+    trainer = Trainer(
+        MICRO_CONFIG,
+        read_tree(chosen.data),
+        training_args(chosen),
+        chosen.out,
+        bfloat16=native and not chosen.float32,
+        engine=engine,
+        start=_start(chosen.weights),
+    )
+    if chosen.resume:
+        trainer.resume()
+
+    def stop(number: int, frame: object) -> None:
+        trainer.stopped = True  # the step is finished and saved
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        trainer.run()
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def training_args(chosen: argparse.Namespace) -> TrainingArgs:
+    """Return the recipe that the options ask for."""
+    from sam2_backbone.training.args import FINE_TUNING_STAGES, TrainingArgs
+
+    args = replace(
+        TrainingArgs(),
+        minutes=chosen.minutes,
+        seed=chosen.seed,
+        loader_workers=chosen.workers,
+    )
+    if chosen.weights is None:
+        return args
+    return replace(
+        args,
+        stages=FINE_TUNING_STAGES,
+        learning_rate=FINE_TUNING_RATE,
+        layer_decay=FINE_TUNING_DECAY,
+    )
+
+
+def _start(weights: str | None) -> Path | None:
+    if weights is None:
+        return None
+    from sam2_backbone.build import default_weights
+
+    return default_weights("micro") if weights == "default" else Path(weights)
