@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_sam2.api import replay as replay
     from napari_sam2.api import segment_image as segment_image
     from napari_sam2.api import track as track
+    from napari_sam2.everything import segment_everything as segment_everything
     from napari_sam2.session.prompts import PromptRecord as PromptRecord
     from napari_sam2.session.session import Session as Session
     from napari_sam2.widgets.main_widget import annotate as annotate
@@ -19,6 +20,7 @@ _HOMES = {
     "Session": "napari_sam2.session.session",
     "annotate": "napari_sam2.widgets.main_widget",
     "replay": "napari_sam2.api",
+    "segment_everything": "napari_sam2.everything",
     "segment_image": "napari_sam2.api",
     "track": "napari_sam2.api",
 }

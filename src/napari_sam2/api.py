@@ -86,14 +86,14 @@ def segment_image(
         device=device,
         dtype=dtype,
     )
-    models = _kept_models(settings) if models is None else models
+    models = kept_models(settings) if models is None else models
     session = segmented_session(
         image, records, settings, models=models, predictor_factory=predictor_factory
     )
     return session.labels(0)
 
 
-def _kept_models(settings: SessionSettings) -> ModelHub | None:
+def kept_models(settings: SessionSettings) -> ModelHub | None:
     """Return where functions keep models between calls: a loop over images loads one once."""
     # a file of one's own may change between two calls, so it is read again
     return _models_of_functions() if settings.weights == "default" else None
@@ -229,7 +229,7 @@ def track(
         settings,
         direction=direction,
         progress=progress,
-        models=_kept_models(settings) if models is None else models,
+        models=kept_models(settings) if models is None else models,
         predictor_factory=predictor_factory,
     )
     if target is not None:

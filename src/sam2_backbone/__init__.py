@@ -10,13 +10,15 @@ from sam2_backbone.native import load_triton_apart
 if TYPE_CHECKING:
     from sam2_backbone.build import build_sam2
     from sam2_backbone.inference.image_predictor import ImagePredictor
+    from sam2_backbone.inference.mask_generator import MaskGenerator
     from sam2_backbone.inference.video_predictor import VideoPredictor
     from sam2_backbone.variants import list_variants
 
-__all__ = ["ImagePredictor", "VideoPredictor", "build_sam2", "list_variants"]
+__all__ = ["ImagePredictor", "MaskGenerator", "VideoPredictor", "build_sam2", "list_variants"]
 
 _HOME = {
     "ImagePredictor": "sam2_backbone.inference.image_predictor",
+    "MaskGenerator": "sam2_backbone.inference.mask_generator",
     "VideoPredictor": "sam2_backbone.inference.video_predictor",
     "build_sam2": "sam2_backbone.build",
     "list_variants": "sam2_backbone.variants",
