@@ -80,6 +80,5 @@ def test_rows_of_a_segmentation_that_misses_half() -> None:
     )
     assert [row.value for row in rows] == [0.5, 1.0]
     assert rows[0].objects == 2
-    assert rows[0].baseline is not None
-    assert rows[0].baseline.value == 1
+    assert [each.value for each in rows[0].baselines] == [1]
     assert ticks == [1]

@@ -56,6 +56,11 @@ def test_rank_correlation() -> None:
     assert rank_correlation(values, values**3) == pytest.approx(1)
     assert rank_correlation(values, -values) == pytest.approx(-1)
     assert np.isnan(rank_correlation(values[:2], values[:2]))
+    assert np.isnan(rank_correlation(values, np.zeros(4)))
+    # ties share a rank, whatever their order: ranks 1.5 1.5 3 4 against 1 2 3 4 and 2 1 3 4
+    tied = np.array([0.0, 0.0, 0.7, 0.9])
+    swapped = values[[1, 0, 2, 3]]
+    assert rank_correlation(tied, values) == pytest.approx(rank_correlation(tied, swapped))
 
 
 def test_the_annotator_clicks_the_larger_error() -> None:

@@ -51,9 +51,9 @@ def automatic_rows(
     total, base = pooled(counts), pooled(classical)
     objects = total.found + total.missed
     name = "Otsu + watershed"
-    pair = (Baseline(name, base.average_precision), Baseline(name, base.matched_iou))
-    ap_base, iou_base = pair if baselines else (None, None)
+    precise = (Baseline(name, base.average_precision),) if baselines else ()
+    close = (Baseline(name, base.matched_iou),) if baselines else ()
     return [
-        row(AP, f"{data}: {KIND}", objects, total.average_precision, ap_base),
-        row(MATCHED, f"{data}: {KIND}", objects, total.matched_iou, iou_base),
+        row(AP, f"{data}: {KIND}", objects, total.average_precision, precise),
+        row(MATCHED, f"{data}: {KIND}", objects, total.matched_iou, close),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, stats
 
 BOUND_SHARE = 0.008  # of the diagonal: how far a boundary may be off (DAVIS 2016)
 
@@ -92,8 +92,7 @@ class PresenceCount:
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Spearman's correlation, ties ignored; NaN for fewer than three pairs."""
-    if len(first) < 3:
+    """Spearman's correlation; NaN for fewer than three pairs, or where one is constant."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
-    ranks = [np.argsort(np.argsort(v)).astype(np.float64) for v in (first, second)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])

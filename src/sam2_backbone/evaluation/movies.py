@@ -21,6 +21,7 @@ from sam2_backbone.evaluation.targets import (
     PRESENCE_MASK,
     Baseline,
     Row,
+    ranked,
     row,
 )
 from sam2_backbone.evaluation.tracking import FrameMask, TrackScore, TrackTally, follow_objects
@@ -116,7 +117,7 @@ def _rows(data: str, scored: Sequence[MovieScores], prompt: str) -> list[Row]:
     rows = []
     for measure, attribute in ((j, "j"), (f, "f"), (both, "j_and_f")):
         value = _mean(objects, attribute)
-        rows.append(row(measure, data, len(objects), value, _best(parts, attribute)))
+        rows.append(row(measure, data, len(objects), value, _baselines(parts, attribute)))
     count = PresenceCount()
     for each in parts:
         count.both += each.presence.both
@@ -129,12 +130,10 @@ def _mean(scores: Sequence[TrackScore], attribute: str) -> float:
     return float(np.mean([getattr(score, attribute) for score in scores]))
 
 
-def _best(parts: Sequence[MovieScores], attribute: str) -> Baseline | None:
-    if not parts[0].baselines:
-        return None
-    means = {
-        name: _mean([score for each in parts for score in each.baselines[name]], attribute)
-        for name in parts[0].baselines
-    }
-    name = max(means, key=lambda key: means[key])
-    return Baseline(name, means[name])
+def _baselines(parts: Sequence[MovieScores], attribute: str) -> tuple[Baseline, ...]:
+    return ranked(
+        {
+            name: _mean([score for each in parts for score in each.baselines[name]], attribute)
+            for name in parts[0].baselines
+        }
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from sam2_backbone.evaluation.targets import Row
 
 HEADINGS = ("measure", "data", "objects", "value", "best baseline", "target", "met")
-WIDTHS = (38, 34, 7, 7, 25, 34, 3)
+WIDTHS = (38, 38, 7, 7, 29, 36, 3)
 BEGIN = "<!-- evaluate: begin; written by napari-sam2 evaluate -->"
 END = "<!-- evaluate: end -->"
 SUFFIXES = (".md", ".csv", ".json")
@@ -51,7 +51,7 @@ class RunFacts:
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return the texts of a row, in the order of `HEADINGS`."""
-    baseline = "" if row.baseline is None else f"{row.baseline.value:.3f} {row.baseline.name}"
+    baseline = "" if row.best is None else f"{row.best.value:.3f} {row.best.name}"
     met = "" if row.met is None else ("yes" if row.met else "no")
     value = "–" if math.isnan(row.value) else f"{row.value:.3f}"
     return row.measure, row.data, str(row.objects), value, baseline, row.target, met
@@ -81,14 +81,14 @@ def comma_separated(rows: Sequence[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*HEADINGS[:4], "baseline", "baseline_name", "target", "met"])
     for row in rows:
-        base = ("", "") if row.baseline is None else (row.baseline.value, row.baseline.name)
+        base = ("", "") if row.best is None else (row.best.value, row.best.name)
         met = "" if row.met is None else row.met
         writer.writerow([row.measure, row.data, row.objects, row.value, *base, row.target, met])
     return out.getvalue()
 
 
 def as_json(rows: Sequence[Row], facts: RunFacts) -> str:
-    """Return rows and facts as JSON; a value that is not a number is null."""
+    """Return rows with all their baselines and facts; a value that is not a number is null."""
     listed = []
     for row in rows:
         entry = asdict(row)

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2_backbone.evaluation.automatic import automatic_rows, choose_stills
 from sam2_backbone.evaluation.data_sets import (
     DataSet,
     Movie,
@@ -19,11 +23,13 @@ from sam2_backbone.evaluation.made_clips import FRAMES, made_clips
 from sam2_backbone.evaluation.movies import MEASURES, movie_rows, movie_steps, score_movie
 from sam2_backbone.evaluation.stills import ScoredObject, choose_objects, score_stills, still_rows
 from sam2_backbone.evaluation.targets import Row
+from sam2_backbone.inference.frames import image_source
+from sam2_backbone.inference.mask_generator import MaskGenerator, labels_of
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.training.data import LabelledSequence
 
 Tick = Callable[[], object]
-PARTS = ("clicks", "stacks", "videos", "clips")
+PARTS = ("clicks", "stacks", "videos", "clips", "automatic")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,11 @@ def evaluation_parts(
             yield run.movies(f"videos, {each.name}", each.name, movies)
     if "clips" in wanted and stills:
         yield run.clips([still for each in stills for still in each.sequences])
+    if "automatic" in wanted:
+        for each in stills:
+            glowing = choose_stills(each.sequences, extent.automatic_images)
+            if glowing:
+                yield run.automatic(each.name, glowing)
 
 
 def _part_of(data: DataSet, *, several: bool) -> DataSet:
@@ -138,6 +149,18 @@ class _Run:
             return self._follow("made clips", made_clips(stills, count), tick)
 
         return Part("made clips", count * len(MEASURES) * (FRAMES - 1), run)
+
+    def automatic(self, data: str, stills: Sequence[LabelledSequence]) -> Part:
+        generator = MaskGenerator(self.predictor.model)
+
+        def segment(image: NDArray[np.uint8]) -> NDArray[np.integer]:
+            size = (image.shape[0], image.shape[1])
+            return labels_of(generator.find(image_source(image)), size)
+
+        def run(tick: Tick) -> list[Row]:
+            return automatic_rows(data, stills, segment, tick=tick, baselines=self.extent.baselines)
+
+        return Part(f"automatic, {data}", len(stills), run)
 
     def _follow(self, data: str, movies: Iterable[Movie], tick: Tick) -> list[Row]:
         scored = [

@@ -30,6 +30,7 @@ from sam2_backbone.evaluation.targets import (
     Baseline,
     Row,
     gain_row,
+    ranked,
     row,
 )
 from sam2_backbone.inference.video_predictor import VideoPredictor
@@ -133,13 +134,9 @@ def _classical_scores(
     return from_click, from_box
 
 
-def best_baseline(scores: Sequence[Mapping[str, float]]) -> Baseline | None:
-    """Return the method with the highest mean over all objects; None if none was run."""
-    if not scores or not scores[0]:
-        return None
-    means = {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
-    name = max(means, key=lambda key: means[key])
-    return Baseline(name, means[name])
+def ranked_means(scores: Sequence[Mapping[str, float]]) -> tuple[Baseline, ...]:
+    """Return the methods by their mean over all objects, the best first."""
+    return ranked({name: float(np.mean([each[name] for each in scores])) for name in scores[0]})
 
 
 def still_rows(data: str, scored: Sequence[ScoredObject]) -> list[Row]:
@@ -159,8 +156,8 @@ def still_rows(data: str, scored: Sequence[ScoredObject]) -> list[Row]:
 def _rows(data: str, scored: Sequence[ScoredObject]) -> list[Row]:
     attempts = [each.attempt for each in scored]
     count = len(attempts)
-    from_click = best_baseline([each.from_click for each in scored])
-    from_box = best_baseline([each.from_box for each in scored])
+    from_click = ranked_means([each.from_click for each in scored])
+    from_box = ranked_means([each.from_box for each in scored])
 
     def mean(value: Callable[[Attempt], float]) -> float:
         return float(np.mean([value(attempt) for attempt in attempts]))
@@ -176,6 +173,6 @@ def _rows(data: str, scored: Sequence[ScoredObject]) -> list[Row]:
         row(NOC, data, count, mean(lambda a: a.clicks_to(QUALITY, at_most=MOST_CLICKS))),
         row(RANKS, data, count, rank_correlation(first, predicted)),
     ]
-    if ":" not in data and from_click is not None:  # the target is for whole data sets
+    if ":" not in data and from_click:  # the target is for whole data sets
         rows.insert(1, gain_row(data, count, one_click, from_click))
     return rows
