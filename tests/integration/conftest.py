@@ -118,8 +118,24 @@ class Hand:
         QTest.mouseRelease(self._canvas, button, none, end)
         self._qtbot.wait(10)
 
-    def key(self, key) -> None:
-        QTest.keyClick(self._canvas, key)
+    def key(self, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
+        QTest.keyClick(self._canvas, key, modifier)
+        self._qtbot.wait(10)
+
+    def undo(self) -> None:
+        self.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+
+    def redo(self) -> None:
+        both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+        self.key(Qt.Key.Key_Z, both)
+
+    def hold(self, key, world_yx) -> None:
+        QTest.mouseMove(self._canvas, self.at(world_yx))
+        self._qtbot.wait(10)
+        QTest.keyPress(self._canvas, key)
+
+    def release(self, key) -> None:
+        QTest.keyRelease(self._canvas, key)
         self._qtbot.wait(10)
 
 

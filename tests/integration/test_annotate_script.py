@@ -220,8 +220,11 @@ def test_several_images_and_axes(viewer, fake_model, rng) -> None:
     assert annotator.labels_layer.data[1, 2, 30, 20] == 1
     annotator.open_image(volume, frame_axis=1)
     assert annotator.session.num_frames == 4
-    annotator.open_image(movie)
+    choice = annotator._panels.prompts._image
+    assert choice.currentText() == "(T, Z, Y, X)"
+    choice.activated.emit(choice.findText("movie"))
     assert annotator.session is session
+    assert choice.currentText() == "movie"
     assert len(annotator.points_layer.data) == 1
     still = viewer.add_image(moving_discs()[0], name="still")
     annotator.open_image(still)

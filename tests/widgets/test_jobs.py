@@ -35,7 +35,7 @@ class Heard:
         jobs.stepped.connect(self._on_step)
         jobs.ended.connect(self._on_ended)
 
-    def _on_done(self, key, error) -> None:
+    def _on_done(self, key, error, value) -> None:
         self.done.append((key, error))
         self.threads.add(threading.get_ident())
 

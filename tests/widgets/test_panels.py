@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-import pytest
-from qtpy.QtWidgets import QComboBox, QListWidget, QPushButton
+from dataclasses import replace
 
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QPushButton, QTableWidget, QToolButton
+
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, checked_key
+from napari_sam2.session.masks import store_drawn
+from napari_sam2.session.objects import Document, ObjectState
+from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.widgets.keys_panel import KeysPanel
+from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
-from napari_sam2.widgets.prompt_panel import ObjectRow, PromptPanel
+from napari_sam2.widgets.object_table import TableView
+from napari_sam2.widgets.objects_panel import ObjectsPanel
+from napari_sam2.widgets.prompt_panel import PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel, progress_text
+from napari_sam2.widgets.work_panel import WorkPanel
+
+
+def tool(panel, text) -> QToolButton:
+    (found,) = (child for child in panel.findChildren(QToolButton) if text in child.text())
+    return found
 
 
 def button(panel, text) -> QPushButton:
@@ -64,10 +83,10 @@ def test_time_left(done, total, elapsed_s, paused, text) -> None:
 
 
 def test_prompt_panel(qtbot) -> None:
-    panel = PromptPanel(polarity_key="N", new_object_key="Q")
+    panel = PromptPanel(polarity_key="N")
     qtbot.addWidget(panel)
-    assert not button(panel, "New object").isEnabled()
-    assert "Open an image" in button(panel, "New object").toolTip()
+    assert not button(panel, "Positive").isEnabled()
+    assert "Open an image" in button(panel, "Positive").toolTip()
     panel.show_ready(True)
     panel.show_images([("id-a", "a"), ("id-b", "b")], "id-b")
     panel.show_axes([(0, "t (5 frames)"), (1, "z (9 frames)")], 1)
@@ -85,31 +104,140 @@ def test_prompt_panel(qtbot) -> None:
     with qtbot.waitSignal(panel.positive_chosen) as asked:
         button(panel, "Negative").click()
     assert asked.args == [False]
-    with qtbot.waitSignal(panel.new_object_asked):
-        button(panel, "New object").click()
 
-    rows = [ObjectRow(i, f"Object {i}", (1.0, 0.5, 0.0), i) for i in (1, 2, 5)]
-    with qtbot.assertNotEmitted(panel.object_chosen):
-        panel.show_objects(rows, 5)
-    objects = panel.findChild(QListWidget)
-    assert [objects.item(i).text() for i in range(3)] == [
-        "Object 1  (1 frame)", "Object 2  (2 frames)", "Object 5  (5 frames)"
-    ]  # fmt: skip
-    assert objects.currentRow() == 2
-    with qtbot.waitSignal(panel.object_chosen) as asked:
-        objects.setCurrentRow(1)
+
+def a_document(count=3):
+    mask = store_drawn(np.pad(np.ones((4, 5), bool), 2))
+    tracked = replace(mask, iou=0.876, object_score=3.0)
+    prompts = {0: FramePrompts(np.zeros((1, 2)), np.ones(1, np.int64))}
+    return Document(
+        {
+            obj_id: ObjectState(obj_id, f"Cell {obj_id}", prompts, {0: mask, 1: tracked})
+            for obj_id in range(1, count + 1)
+        }
+    )
+
+
+def test_object_table(qtbot) -> None:
+    panel = ObjectsPanel()
+    qtbot.addWidget(panel)
+    table, cells = panel.table, panel.table.cells
+    assert "Open an image" in tool(panel, "New").toolTip()
+    panel.show_ready(True)
+    panel.show_objects(TableView(Document(), None), None)
+    assert "no object yet" in tool(panel, "Remove").toolTip()
+    document = a_document()
+    with qtbot.assertNotEmitted(table.object_chosen):
+        panel.show_objects(TableView(document, 1, pixel_area=0.25, unit="um"), 3)
+
+    def texts(row):
+        return [cells.data(cells.index(row, column)) for column in range(4)]
+
+    assert texts(0) == ["Cell 1", "tracked", "0.88", "5 um²"]
+    assert table.selected == (3,)
+    panel.show_objects(TableView(document, 0), 3)
+    assert texts(1) == ["Cell 2", "prompted", "–", "20 px"]
+    panel.show_objects(TableView(document, 7), 3)
+    assert texts(1) == ["Cell 2", "–", "–", "–"]
+    tip = cells.data(cells.index(1, 1), Qt.ItemDataRole.ToolTipRole)
+    assert "masks on 2 frames, prompts on 1" in tip
+    with qtbot.waitSignal(table.object_chosen) as asked:
+        table.selectRow(1)
     assert asked.args == [2]
-    panel.show_objects(rows[:1], None)
-    assert objects.count() == 1
-    assert objects.currentRow() == -1
+    with qtbot.waitSignal(cells.renamed) as asked:
+        cells.setData(cells.index(0, 0), " Mother ", Qt.ItemDataRole.EditRole)
+    assert asked.args == [1, "Mother"]
+    for column, signal in ((4, cells.shown_changed), (5, cells.locked_changed)):
+        index = cells.index(2, column)
+        other = Qt.CheckState.Unchecked if column == 4 else Qt.CheckState.Checked
+        assert cells.data(index, Qt.ItemDataRole.CheckStateRole) != other
+        with qtbot.waitSignal(signal) as asked:
+            cells.setData(index, other.value, Qt.ItemDataRole.CheckStateRole)
+        assert asked.args == [3, column == 5]
+    table.select([1, 3])
+    with qtbot.waitSignal(panel.remove_asked) as asked:
+        tool(panel, "Remove").click()
+    assert asked.args == [(1, 3)]
+    # the selection stays with its objects when others go
+    panel.show_objects(TableView(document.without_object(2), 0), 3)
+    assert table.selected == (1, 3)
+    with qtbot.waitSignal(table.jump_asked) as asked:
+        table.doubleClicked.emit(cells.index(1, 1))
+    assert asked.args == [3]
+
+
+def test_hundreds_of_objects_cost_only_the_rows_in_sight(qtbot) -> None:
+    panel = ObjectsPanel()
+    qtbot.addWidget(panel)
+    panel.resize(360, 300)
+    panel.show()
+    qtbot.waitExposed(panel)
+    asked, data = [], panel.table.cells.data
+    panel.table.cells.data = lambda index, role=0: asked.append(index.row()) or data(index, role)
+    panel.show_objects(TableView(a_document(1000), 1), 1)
+    qtbot.wait(50)
+    assert 0 < len(set(asked)) < 40
+
+
+def test_labels_work_and_keys_panels(qtbot) -> None:
+    labels = LabelsPanel()
+    qtbot.addWidget(labels)
+    assert "no other Labels layer" in button(labels, "Track").toolTip()
+    labels.show_layers([("id-a", "a")], "")
+    labels._frames.setCurrentIndex(1)
+    with qtbot.waitSignal(labels.take_asked) as asked:
+        button(labels, "Track").click()
+    assert asked.args == ["id-a", True]
+
+    work = WorkPanel(undo_key="Ctrl+Z", redo_key="Ctrl+Shift+Z")
+    qtbot.addWidget(work)
+    assert tool(work, "Undo").toolTip() == "There is nothing to undo."
+    work.show_steps("Prompt", None, hindrance="")
+    assert tool(work, "Undo").toolTip() == "Undo: Prompt (Ctrl+Z)"
+    with qtbot.waitSignal(work.undo_asked):
+        tool(work, "Undo").click()
+    assert not tool(work, "Redo").isEnabled()
+    work.show_steps(None, None, hindrance="Open an image first.")
+    assert tool(work, "Save").toolTip() == "Open an image first."
+    work.offer("Found something.")
+    assert work._offer.isVisibleTo(work)
+    with qtbot.waitSignal(work.taken_up):
+        tool(work, "Take").click()
+
+    keys = KeysPanel()
+    qtbot.addWidget(keys)
+    keys.show_keys(DEFAULT_KEYS)
+    table = keys.findChild(QTableWidget)
+    texts = [table.item(row, 0).text() for row in range(table.rowCount())]
+    assert texts[:3] == ["G", "N", "Q"]
+    assert texts[-1] == "Esc"
+    with qtbot.waitSignal(keys.key_chosen) as asked:
+        table.item(0, 0).setText("P")
+    assert asked.args == [KeyAction.PROPAGATE, "P"]
+
+
+@pytest.mark.parametrize("typed", ["Ctrl+Z", "n", "", "Ctrl+Nonsense"])
+def test_keys_that_cannot_be(typed) -> None:
+    with pytest.raises(LayerRefusedError, match=r"is no key|already"):
+        checked_key(typed, KeyAction.PROPAGATE, DEFAULT_KEYS)
+
+
+def test_keys_as_people_write_them() -> None:
+    assert checked_key("p", KeyAction.PROPAGATE, DEFAULT_KEYS) == "P"
+    assert checked_key("Ctrl+Alt+G", KeyAction.PROPAGATE, DEFAULT_KEYS) == "Control-Alt-G"
+    assert checked_key("G", KeyAction.PROPAGATE, DEFAULT_KEYS) == "G"
 
 
 @pytest.mark.parametrize("width", [360])
 def test_panels_fit_a_narrow_dock(qtbot, width) -> None:
     panels = [
         ModelPanel(["micro", "sam2.1_hiera_base_plus"]),
-        PromptPanel(polarity_key="N", new_object_key="Q"),
+        PromptPanel(polarity_key="N"),
         PropagatePanel(propagate_key="G", cancel_key="Esc"),
+        ObjectsPanel(),
+        LabelsPanel(),
+        KeysPanel(),
+        WorkPanel(undo_key="Ctrl+Z", redo_key="Ctrl+Shift+Z"),
     ]
     panels[1].show_images([("id", "a very long name of a layer " * 5)], "id")
     for panel in panels:

@@ -1,14 +1,19 @@
-"""Room: the one table of keys, bound on a viewer and taken off again.
+"""Room: the one table of keys: which there are by default, and how they are bound and taken off.
 
-Only letters that no napari layer and no viewer action uses; a layer's own keys go first anyway.
+By default only letters that no napari layer and no viewer action uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from napari.utils.key_bindings import coerce_keybinding
+
+from napari_sam2.layers.errors import LayerRefusedError
 
 
 class KeyAction(Enum):
@@ -16,7 +21,13 @@ class KeyAction(Enum):
 
     PROPAGATE = "propagate"
     POLARITY = "polarity"
-    NEW_OBJECT = "new object"
+    NEW_OBJECT = "new_object"
+    CANDIDATE = "candidate"
+    PREVIEW = "preview"
+    PREVIOUS_PROMPT = "previous_prompt"
+    NEXT_PROMPT = "next_prompt"
+    UNDO = "undo"
+    REDO = "redo"
     CANCEL = "cancel"
 
 
@@ -29,26 +40,83 @@ class Key:
     does: str
 
 
+@dataclass(frozen=True)
+class Hold:
+    """What happens when a key goes down and when it comes up again."""
+
+    press: Callable[[], object]
+    release: Callable[[], object]
+
+
+_CONTROL = "Meta" if sys.platform == "darwin" else "Control"
+_AS_WRITTEN = {
+    "Escape": "Esc",
+    "Control-": "Ctrl+",
+    "Meta-": "Cmd+",
+    "Shift-": "Shift+",
+    "Alt-": "Alt+",
+}
+
 KEYS = (
-    Key("G", KeyAction.PROPAGATE, "go: follow the objects through the frames"),
+    Key("G", KeyAction.PROPAGATE, "go: follow the objects through the frames; pause"),
     Key("N", KeyAction.POLARITY, "negative or positive clicks"),
     Key("Q", KeyAction.NEW_OBJECT, "new object"),
+    Key("U", KeyAction.CANDIDATE, "another answer to a first click"),
+    Key("H", KeyAction.PREVIEW, "while held: the mask that a click here would give"),
+    Key("J", KeyAction.PREVIOUS_PROMPT, "previous frame with a prompt"),
+    Key("K", KeyAction.NEXT_PROMPT, "next frame with a prompt"),
+    Key(f"{_CONTROL}-Z", KeyAction.UNDO, "undo"),
+    Key(f"{_CONTROL}-Shift-Z", KeyAction.REDO, "redo"),
     Key("Escape", KeyAction.CANCEL, "cancel the propagation"),
 )
 
+KeyTable = Mapping[KeyAction, str]
+"""Key by action."""
 
-def key_of(action: KeyAction) -> str:
-    """Name the key of an action, to be shown beside it."""
-    return next(row.key for row in KEYS if row.action is action)
+DEFAULT_KEYS: KeyTable = {row.action: row.key for row in KEYS}
 
 
-def bind_keys(viewer: Any, calls: Mapping[KeyAction, Callable[[], object]]) -> Callable[[], None]:
-    """Bind the table on a viewer; keys that something else has taken are left to it.
+def as_written(key: str) -> str:
+    """Name a key as people know it: Ctrl+Z, Esc."""
+    for napari_name, name in _AS_WRITTEN.items():
+        key = key.replace(napari_name, name)
+    return key
+
+
+def checked_key(key: str, action: KeyAction, table: KeyTable) -> str:
+    """Return a key as napari names it, or say why an action cannot have it.
+
+    Raises
+    ------
+    LayerRefusedError
+        It is no key, or another action has it.
+    """
+    for napari_name, name in _AS_WRITTEN.items():
+        key = key.strip().replace(name, napari_name)
+    key = key.upper() if len(key) == 1 else key
+    binding = coerce_keybinding(key)
+    if not binding.parts or any(int(part.key) == 0 for part in binding.parts):
+        raise LayerRefusedError(f"{key!r} is no key: write a letter, or for instance Ctrl+Shift+Z.")
+    for other, taken in table.items():
+        if other is not action and coerce_keybinding(taken) == binding:
+            raise LayerRefusedError(
+                f"{as_written(key)} is the key of {other.value.replace('_', ' ')!r} already: "
+                "choose another one."
+            )
+    return key
+
+
+def bind_keys(
+    provider: Any,
+    calls: Mapping[KeyAction, Callable[[], object] | Hold],
+    keys: KeyTable = DEFAULT_KEYS,
+) -> Callable[[], None]:
+    """Bind the table on a viewer or a layer; keys that something else has taken are left to it.
 
     Parameters
     ----------
-    viewer
-        A napari viewer or `ViewerModel`.
+    provider
+        A napari viewer, a `ViewerModel`, or a layer, whose own keys go before the viewer's.
     calls
         What to call, by action; actions without a call get no key.
 
@@ -58,25 +126,36 @@ def bind_keys(viewer: Any, calls: Mapping[KeyAction, Callable[[], object]]) -> C
         Takes off the keys that were bound.
     """
     bound: list[str] = []
-    for row in KEYS:
-        if row.action not in calls:
+    for action, key in keys.items():
+        if action not in calls:
             continue
+        call = calls[action]
+        pressed = _held(call) if isinstance(call, Hold) else _pressed(call)
         try:
-            viewer.bind_key(row.key, _ignoring_viewer(calls[row.action]))
+            provider.bind_key(key, pressed)
         except ValueError:  # taken: napari refuses to bind a key twice
             continue
-        bound.append(row.key)
+        bound.append(key)
 
     def unbind() -> None:
         for key in bound:
-            viewer.bind_key(key, None)
+            provider.bind_key(key, None)
         bound.clear()
 
     return unbind
 
 
-def _ignoring_viewer(call: Callable[[], object]) -> Callable[[Any], None]:
-    def pressed(viewer: Any) -> None:
+def _pressed(call: Callable[[], object]) -> Callable[[Any], None]:
+    def pressed(provider: Any) -> None:
         call()
 
     return pressed
+
+
+def _held(hold: Hold) -> Callable[[Any], Iterator[None]]:
+    def held(provider: Any) -> Iterator[None]:
+        hold.press()
+        yield
+        hold.release()
+
+    return held

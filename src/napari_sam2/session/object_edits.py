@@ -18,6 +18,7 @@ from napari_sam2.session.objects import ObjectState
 
 if TYPE_CHECKING:
     from napari_sam2.session.ledger import Ledger
+    from napari_sam2.session.session import Session
 
 _LARGEST_ID = 0xFFFFFFFF
 
@@ -118,3 +119,29 @@ def set_locks(ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int], *, lo
             SetLocks(state.obj_id, chosen, locked),
         )
         ledger.later(ledger.events.objects_changed.emit)
+
+
+def remove_objects(session: Session, obj_ids: Iterable[int]) -> None:
+    """Remove several objects, as one step."""
+    with session.one_step("Remove objects"):
+        for obj_id in obj_ids:
+            session.remove_object(obj_id)
+
+
+def lock_frame(session: Session, obj_ids: Iterable[int], frame_idx: int) -> None:
+    """Lock the masks of objects on a frame; unlock them if all of them are locked already."""
+    states = [session.document.objects[obj_id] for obj_id in obj_ids]
+    here = [state for state in states if frame_idx in state.masks]
+    if not here:
+        raise ValueError(f"None of these objects has a mask on frame {frame_idx} to be locked.")
+    unlock = all(state.protects(frame_idx) for state in here)
+    with session.one_step("Unlock" if unlock else "Lock"):
+        for state in here:
+            (session.unlock if unlock else session.lock)(state.obj_id, frame_idx)
+
+
+def clear_frame(session: Session, obj_ids: Iterable[int], frame_idx: int) -> None:
+    """Take back what was said of objects on a frame, as one step."""
+    with session.one_step("Clear prompts"):
+        for obj_id in obj_ids:
+            session.set_prompts(obj_id, frame_idx)

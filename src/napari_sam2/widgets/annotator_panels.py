@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 
-from napari_sam2.layers.keymap import KeyAction, key_of
+from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, as_written
+from napari_sam2.widgets.keys_panel import KeysPanel
+from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
-from napari_sam2.widgets.prompt_panel import PromptPanel
+from napari_sam2.widgets.objects_panel import ObjectsPanel
+from napari_sam2.widgets.prompt_panel import NO_IMAGE, PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel
-from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, object_rows
+from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, table_view
+from napari_sam2.widgets.work_panel import WorkPanel
 from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
@@ -28,20 +32,35 @@ class AnnotatorPanels:
     """
 
     def __init__(self, dock: QWidget) -> None:
+        keys = {action: as_written(key) for action, key in DEFAULT_KEYS.items()}
         self.model = ModelPanel(list_variants())
-        self.prompts = PromptPanel(
-            polarity_key=key_of(KeyAction.POLARITY), new_object_key=key_of(KeyAction.NEW_OBJECT)
-        )
+        self.prompts = PromptPanel(polarity_key=keys[KeyAction.POLARITY])
+        self.objects = ObjectsPanel()
         self.propagation = PropagatePanel(
-            propagate_key=key_of(KeyAction.PROPAGATE), cancel_key="Esc"
+            propagate_key=keys[KeyAction.PROPAGATE], cancel_key=keys[KeyAction.CANCEL]
         )
+        self.labels = LabelsPanel()
+        self.keys = KeysPanel()
+        self.work = WorkPanel(undo_key=keys[KeyAction.UNDO], redo_key=keys[KeyAction.REDO])
+        self._tabs = QTabWidget()
+        self._tabs.setUsesScrollButtons(False)
+        for panel, name in (
+            (self.propagation, "Follow"),
+            (self.labels, "Labels"),
+            (self.keys, "Keys"),
+            (self.model, "Model"),
+        ):
+            self._tabs.addTab(panel, name)
         self._status = QLabel()
         self._status.setWordWrap(True)
-        self._status.setMinimumHeight(2 * self._status.fontMetrics().lineSpacing())
+        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
         column = QVBoxLayout(dock)
         column.setContentsMargins(4, 4, 4, 4)
-        for panel in (self.model, self.prompts, self.propagation, self._status):
-            column.addWidget(panel, 1 if panel is self.prompts else 0)
+        column.addWidget(self.prompts)
+        column.addWidget(self.objects, 1)
+        column.addWidget(self._tabs)
+        column.addWidget(self.work)
+        column.addWidget(self._status)
 
     def show_session(self, images: OpenImages) -> None:
         """Show the session in hand."""
@@ -49,22 +68,47 @@ class AnnotatorPanels:
         session = None if current is None else current.session
         self.prompts.show_ready(current is not None)
         self.prompts.show_axes(*axis_choices(current))
-        self.prompts.show_objects(
-            () if session is None else object_rows(session),
-            None if current is None else current.obj_id,
-        )
-        self.show_images(images)
+        self.objects.show_ready(current is not None)
+        self.show_objects(images)
+        self.propagation.show_frames(1 if session is None else session.num_frames)
+        self.show_layers(images)
         self.model.show_variant((session.variant if session else None) or images.variant)
         environment = None if session is None else session.environment
         self.model.show_environment(
             None if environment is None else environment.device,
             None if environment is None else environment.dtype,
         )
+        self.work.show_steps(
+            None if session is None else session.undo_title,
+            None if session is None else session.redo_title,
+            hindrance=NO_IMAGE if session is None else "",
+        )
 
-    def show_images(self, images: OpenImages) -> None:
-        """List the images to choose from."""
-        chosen = None if images.current is None else images.current.image.unique_id
-        self.prompts.show_images([(image.unique_id, image.name) for image in images.images], chosen)
+    def show_objects(self, images: OpenImages) -> None:
+        """Show the objects on the frame on display."""
+        current = images.current
+        self.objects.show_objects(table_view(current), None if current is None else current.obj_id)
+
+    def show_layers(self, images: OpenImages) -> None:
+        """List the images and labels to choose from."""
+        chosen = None if images.current is None else str(images.current.image.unique_id)
+        named = [(str(image.unique_id), image.name) for image in images.images]
+        self.prompts.show_images(named, chosen)
+        self.labels.show_layers(
+            [(str(layer.unique_id), layer.name) for layer in images.foreign_labels],
+            "" if images.current is not None else NO_IMAGE,
+        )
+
+    def show_keys(self, keys: KeyTable) -> None:
+        """Show the keys, in their table and beside what they do."""
+        written = {action: as_written(key) for action, key in keys.items()}
+        self.keys.show_keys(keys)
+        self.prompts.name_key(written[KeyAction.POLARITY])
+        self.objects.name_key(written[KeyAction.NEW_OBJECT])
+        self.propagation.name_keys(
+            propagate_key=written[KeyAction.PROPAGATE], cancel_key=written[KeyAction.CANCEL]
+        )
+        self.work.name_keys(undo_key=written[KeyAction.UNDO], redo_key=written[KeyAction.REDO])
 
     def show_run(self, images: OpenImages, run: RunControl) -> None:
         """Show how far the long run is, or what can be started."""

@@ -31,7 +31,7 @@ class Report:
     key
         The request's key, or the long job's generation.
     value
-        What the step yielded.
+        What the step yielded, or the request returned.
     error
         Why the request or the long job failed.
     """
@@ -50,8 +50,8 @@ class Jobs(QObject):
     paused and cancelled.
     """
 
-    request_done = Signal(object, object)
-    """Key, and the exception or None."""
+    request_done = Signal(object, object, object)
+    """Key, the exception or None, and what was returned."""
     stepped = Signal(object)
     """What the long job yielded."""
     ended = Signal(object, bool)
@@ -159,7 +159,7 @@ class Jobs(QObject):
             if self._stopped:
                 return
             if report.kind == "done":
-                self.request_done.emit(report.key, report.error)
+                self.request_done.emit(report.key, report.error, report.value)
             elif report.kind == "step" and report.key == self._generation:
                 if not self._cancelled:
                     self.stepped.emit(report.value)
@@ -202,7 +202,8 @@ class Jobs(QObject):
                     self._running = _LONG_JOB
                     begin, self._steps = self._steps, None
             if request is not None:
-                self._report(Report("done", key, error=_try(request)))
+                value, error = _answer(request)
+                self._report(Report("done", key, value, error))
             else:
                 steps = self._step(begin, steps)
         if steps is not None:
@@ -247,14 +248,13 @@ class Jobs(QObject):
 _LONG_JOB = object()
 
 
-def _try(call: Callable[[], object]) -> Exception | None:
+def _answer(call: Callable[[], object]) -> tuple[object, Exception | None]:
     try:
-        call()
+        return call(), None
     except Exception as error:  # noqa: BLE001 (whatever it is, a person must hear of it)
-        return error
-    return None
+        return None, error
 
 
 def _close(steps: Iterator[object]) -> Exception | None:
     close = getattr(steps, "close", None)
-    return None if close is None else _try(close)
+    return None if close is None else _answer(close)[1]

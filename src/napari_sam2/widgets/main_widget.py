@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,14 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QEventLoop, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_sam2.layers.keymap import KeyAction, bind_keys
+from napari_sam2.layers.keymap import Hold, KeyAction
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.annotator_panels import AnnotatorPanels
+from napari_sam2.widgets.hover import RestingPointer
 from napari_sam2.widgets.jobs import Jobs
+from napari_sam2.widgets.key_bindings import KeyBindings
 from napari_sam2.widgets.messages import sentence_of
+from napari_sam2.widgets.object_requests import ObjectRequests
 from napari_sam2.widgets.open_images import OpenImages
 from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
@@ -50,7 +53,10 @@ class AnnotateWidget(QWidget):
         self._jobs = Jobs()
         self._images = OpenImages(napari_viewer, self._jobs, preferences)
         self._run = RunControl(self._jobs)
+        self._pointer = RestingPointer(napari_viewer)
         self._panels = AnnotatorPanels(self)
+        self._objects = ObjectRequests(self._panels.objects, self._images)
+        self._keys = KeyBindings(napari_viewer, self._key_calls())
         self._positive = True
         self._news = ""
         self._docked = False
@@ -112,8 +118,21 @@ class AnnotateWidget(QWidget):
             return None
         return self._images.current.new_object()
 
-    def propagate(self, direction: Direction = "both") -> None:
-        """Follow the objects through the frames in the background; a paused run goes on."""
+    def propagate(
+        self,
+        direction: Direction = "both",
+        obj_ids: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+    ) -> None:
+        """Follow the objects through the frames in the background; a paused run goes on.
+
+        Parameters
+        ----------
+        direction
+            ``"forward"``, ``"backward"`` or ``"both"`` from each object's prompts.
+        obj_ids, frames
+            Objects to follow and frames to fill in; None takes all.
+        """
         if direction not in ("forward", "backward", "both"):
             raise ValueError(
                 f"direction must be 'forward', 'backward' or 'both', not {direction!r}."
@@ -131,12 +150,34 @@ class AnnotateWidget(QWidget):
         current.collect()
         current.layers.ensure()
         session = current.session
+        wanted = None if frames is None else tuple(frames)
         self._run.start(
             current,
             LongRun(
-                partial(session.propagate, direction), partial(frames_to_visit, session, direction)
+                partial(session.propagate, direction, obj_ids, wanted),
+                partial(frames_to_visit, session, direction, wanted),
             ),
         )
+
+    def track_labels(self, layer: Labels, *, all_frames: bool = False) -> None:
+        """Make an object of every label of a layer, on the frame on display or on all."""
+        current = self._images.current
+        if current is None:
+            show_warning(NO_IMAGE)
+        elif self._run.is_active:
+            show_warning("Wait until what is running has ended, or cancel it.")
+        else:
+            self._news = ""
+            steps = current.label_steps(layer, all_frames=all_frames)
+            self._run.start(current, LongRun(steps, _unknown, "Taking labels", "objects"))
+
+    def undo(self) -> None:
+        """Take the last step back; a propagation that runs is ended first."""
+        self._step(undo=True)
+
+    def redo(self) -> None:
+        """Do the last undone step again."""
+        self._step(undo=False)
 
     def pause(self) -> None:
         """Hold the propagation after the frame it is at; `propagate` goes on with it."""
@@ -178,7 +219,7 @@ class AnnotateWidget(QWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
-        self._panels.show_images(self._images)
+        self._panels.show_layers(self._images)
         self._images.open_default_soon()
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -193,20 +234,20 @@ class AnnotateWidget(QWidget):
     # Building
 
     def _connect_panels(self) -> None:
-        model, prompts, propagation = (
-            self._panels.model,
-            self._panels.prompts,
-            self._panels.propagation,
-        )
-        model.variant_chosen.connect(self._on_variant)
-        prompts.image_chosen.connect(self._on_image)
-        prompts.frame_axis_chosen.connect(self._on_frame_axis)
-        prompts.positive_chosen.connect(self._set_polarity)
-        prompts.new_object_asked.connect(self.new_object)
-        prompts.object_chosen.connect(self._on_object)
-        propagation.propagate_asked.connect(self.propagate)
-        propagation.pause_asked.connect(self._on_pause)
-        propagation.cancel_asked.connect(self.cancel)
+        panels = self._panels
+        panels.model.variant_chosen.connect(self._on_variant)
+        panels.prompts.image_chosen.connect(self._on_image)
+        panels.prompts.frame_axis_chosen.connect(self._on_frame_axis)
+        panels.prompts.positive_chosen.connect(self._set_polarity)
+        panels.objects.new_object_asked.connect(self.new_object)
+        panels.propagation.propagate_asked.connect(self._on_propagate)
+        panels.propagation.pause_asked.connect(self._on_pause)
+        panels.propagation.cancel_asked.connect(self.cancel)
+        panels.labels.take_asked.connect(self._on_take_labels)
+        panels.keys.key_chosen.connect(self._keys.choose)
+        panels.keys.defaults_asked.connect(self._keys.use_defaults)
+        panels.work.undo_asked.connect(self.undo)
+        panels.work.redo_asked.connect(self.redo)
 
     def _connect_work(self) -> None:
         self._jobs.request_done.connect(self._forget_news)
@@ -216,37 +257,70 @@ class AnnotateWidget(QWidget):
         self._run.ended.connect(self._on_run_ended)
         self._images.chosen.connect(self._show_everything)
         self._images.changed.connect(self._show_soon)
+        self._images.told.connect(self._tell)
+        self._images.prompted.connect(self._on_prompted)
         self._images.refused.connect(self._say)
         self._images.failed.connect(self._on_failure)
         self._images.removed.connect(self._on_removed)
+        self._images.layer_made.connect(self._keys.bind_layer)
+        self._keys.changed.connect(self._show_keys)
+        self._keys.refused.connect(self._say)
+        self._pointer.rested.connect(self._on_pointer_rested)
+        self._pointer.moved.connect(self._on_pointer_moved)
 
     def _connect_viewer(self) -> None:
-        self._viewer.dims.events.ndisplay.connect(self._show_status)
-        self._viewer.dims.events.order.connect(self._show_status)
-        unbind = bind_keys(
-            self._viewer,
-            {
-                KeyAction.PROPAGATE: self._on_propagate_key,
-                KeyAction.POLARITY: self._on_polarity_key,
-                KeyAction.NEW_OBJECT: self.new_object,
-                KeyAction.CANCEL: self.cancel,
-            },
-        )
-        self._clean_ups += [
-            self._jobs.stop,
-            unbind,
-            partial(self._viewer.dims.events.ndisplay.disconnect, self._show_status),
-            partial(self._viewer.dims.events.order.disconnect, self._show_status),
-            self._images.stop,
-        ]
+        dims = self._viewer.dims.events
+        for event, slot in (
+            (dims.ndisplay, self._show_status),
+            (dims.order, self._show_status),
+            (dims.point, self._on_point),
+        ):
+            event.connect(slot)
+            self._clean_ups.append(partial(event.disconnect, slot))
+        self._keys.bind_viewer()
+        self._show_keys()
+        self._clean_ups += [self._pointer.end, self._keys.unbind]
+        self._clean_ups += [self._jobs.stop, self._images.stop]
         # a partial of plain objects: a bound method would be gone with the widget
         self.destroyed.connect(partial(_run_all, self._clean_ups))
+
+    # Keys
+
+    def _key_calls(self) -> dict[KeyAction, Callable[[], object] | Hold]:
+        return {
+            KeyAction.PROPAGATE: self._on_propagate_key,
+            KeyAction.POLARITY: self._on_polarity_key,
+            KeyAction.NEW_OBJECT: self.new_object,
+            KeyAction.CANDIDATE: self._on_candidate_key,
+            KeyAction.PREVIEW: Hold(self._pointer.begin, self._pointer.end),
+            KeyAction.PREVIOUS_PROMPT: partial(self._go_to_prompt, forward=False),
+            KeyAction.NEXT_PROMPT: partial(self._go_to_prompt, forward=True),
+            KeyAction.UNDO: self.undo,
+            KeyAction.REDO: self.redo,
+            KeyAction.CANCEL: self.cancel,
+        }
+
+    def _on_candidate_key(self) -> None:
+        if self._images.current is not None:
+            self._images.current.next_candidate()
+
+    def _go_to_prompt(self, *, forward: bool) -> None:
+        if self._images.current is not None:
+            self._images.current.go_to_prompt(forward=forward)
+
+    def _on_pointer_rested(self, position: Any) -> None:
+        if self._images.current is not None:
+            self._images.current.preview(position, positive=self._positive)
+
+    def _on_pointer_moved(self) -> None:
+        if self._images.current is not None:
+            self._images.current.end_preview()
 
     # Requests of the panels and keys
 
     def _on_image(self, unique_id: str) -> None:
         for image in self._images.images:
-            if image.unique_id == unique_id:
+            if str(image.unique_id) == unique_id:
                 self._images.open_or_say(image)
 
     def _on_frame_axis(self, axis: int) -> None:
@@ -265,9 +339,21 @@ class AnnotateWidget(QWidget):
         self._positive = positive
         self._images.set_polarity(positive)
 
-    def _on_object(self, obj_id: int) -> None:
-        if self._images.current is not None:
-            self._images.current.choose(obj_id)
+    def _step(self, *, undo: bool) -> None:
+        current = self._images.current
+        if current is not None:
+            self._run.cancel()
+            (current.undo if undo else current.redo)()
+
+    def _on_take_labels(self, unique_id: str, all_frames: bool) -> None:
+        for layer in self._images.foreign_labels:
+            if str(layer.unique_id) == unique_id:
+                self.track_labels(layer, all_frames=all_frames)
+
+    def _on_propagate(self, direction: Direction) -> None:
+        panel = self._panels.propagation
+        selected = self._panels.objects.table.selected if panel.selected_only else None
+        self.propagate(direction, selected, panel.frames)
 
     def _on_pause(self, paused: bool) -> None:
         if paused:
@@ -279,12 +365,25 @@ class AnnotateWidget(QWidget):
         if self._run.is_active and not self._run.is_paused:
             self.pause()
         else:
-            self.propagate("both")
+            self._on_propagate("both")
 
     def _on_polarity_key(self) -> None:
         self._panels.prompts.show_polarity(not self._positive)
 
     # What happened
+
+    def _on_prompted(self, obj_id: int) -> None:
+        session = self.session
+        is_movie = session is not None and session.num_frames > 1
+        if self._panels.propagation.is_live and is_movie and not self._run.is_active:
+            self._on_propagate("both")
+
+    def _on_point(self, event: Any = None) -> None:
+        self._show_soon()
+
+    def _tell(self, news: str) -> None:
+        self._news = news
+        self._show_status()
 
     def _on_run_ended(self, news: str) -> None:
         self._news = news
@@ -309,6 +408,9 @@ class AnnotateWidget(QWidget):
             loop.quit()
 
     # Showing
+
+    def _show_keys(self) -> None:
+        self._panels.show_keys(self._keys.keys)
 
     def _show_soon(self) -> None:
         """Show everything once for all that changes in the meantime."""
@@ -360,6 +462,10 @@ def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro")
     if layer is not None:
         widget.open_image(layer, variant=variant)
     return widget
+
+
+def _unknown() -> int:
+    return 0
 
 
 def _run_all(clean_ups: list[Callable[[], None]], *_: object) -> None:

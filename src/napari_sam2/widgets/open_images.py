@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers import geometry as geo
@@ -28,6 +28,12 @@ class OpenImages(QObject):
     """Why something was not done."""
     failed = Signal(object)
     """The exception of a request."""
+    told = Signal(str)
+    """What was done, in a sentence."""
+    prompted = Signal(int)
+    """A prompt of this object was answered."""
+    layer_made = Signal(object)
+    """A layer of an open session, to which keys are to be bound."""
     removed = Signal(str)
     """Name of the image in hand that was taken out of the viewer."""
 
@@ -52,6 +58,25 @@ class OpenImages(QObject):
     def images(self) -> list[Image]:
         """All image layers of the viewer."""
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+
+    @property
+    def foreign_labels(self) -> list[Labels]:
+        """All Labels layers of the viewer but those of open sessions."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels)
+            and not any(opened.layers.owns(layer) for opened in self._sessions.values())
+        ]
+
+    @property
+    def own_layers(self) -> list[Any]:
+        """The layers of open sessions."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if any(opened.layers.owns(layer) for opened in self._sessions.values())
+        ]
 
     @property
     def is_settled(self) -> bool:
@@ -136,9 +161,13 @@ class OpenImages(QObject):
         opened.changed.connect(self.changed)
         opened.refused.connect(self.refused)
         opened.failed.connect(self.failed)
+        opened.told.connect(self.told)
+        opened.prompted.connect(self.prompted)
         opened.image_removed.connect(self._on_image_removed)
+        opened.layers.layer_made.connect(self._on_layer_made)
         opened.layers.set_polarity(self._positive)
         self._sessions[image.unique_id] = opened
+        opened.layers.ensure()
         return opened
 
     def _close(self, opened: OpenSession) -> None:
@@ -147,6 +176,9 @@ class OpenImages(QObject):
             self.current = None
         del self._sessions[opened.image.unique_id]
         opened.stop()
+
+    def _on_layer_made(self, layer: Any) -> None:
+        self.layer_made.emit(layer)
 
     def _on_image_removed(self) -> None:
         current = self.current

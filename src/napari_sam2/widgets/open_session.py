@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.layers import navigation
 from napari_sam2.layers.annotation import AnnotationLayers
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.frame_source import layer_intensities
 from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.prompt_layers import PromptKey
+from napari_sam2.layers.strokes import Stroke
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
+from napari_sam2.widgets.summaries import candidate_text
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
+    from napari_sam2.session.masks import StoredMask
     from napari_sam2.session.session import Session
 
 # a drag or a script that places many markers asks the model once
 _DEBOUNCE_MS = 20
+_NUM_CANDIDATES = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """Names what an open session has asked the worker for; the same name takes its place."""
+
+    owner: QObject
+    what: str
+    obj_id: int = 0
+    frame_idx: int = 0
+    number: int = 0
 
 
 class OpenSession(QObject):
@@ -33,8 +53,12 @@ class OpenSession(QObject):
 
     changed = Signal()
     """Objects, their frames or the chosen object."""
+    prompted = Signal(int)
+    """A prompt of this object was answered."""
+    told = Signal(str)
+    """What was done, in a sentence."""
     refused = Signal(str)
-    """Why a marker was not taken."""
+    """Why something was not done."""
     failed = Signal(object)
     """The exception of a request."""
     image_removed = Signal()
@@ -47,7 +71,12 @@ class OpenSession(QObject):
         self.image = image
         self.geometry = geometry
         self.obj_id: int | None = None
+        self._viewer = viewer
         self._jobs = jobs
+        self._numbers = count(1)
+        self._strokes: dict[int, Stroke] = {}
+        self._preview: Request | None = None
+        self._previewed: int | None = None
         intensities = layer_intensities(image)
         # a gamma is applied while frames are read, on values that cannot be changed any more
         self._follows_contrast = intensities is not None and intensities.gamma == 1.0
@@ -66,14 +95,21 @@ class OpenSession(QObject):
         self.layers.book.is_waiting = self._is_waiting
         self.layers.markers_changed.connect(self._on_markers)
         self.layers.object_picked.connect(self.choose)
+        self.layers.painted.connect(self._on_painted)
         self.layers.refused.connect(self._on_refused)
         self.layers.image_removed.connect(self._on_image_removed)
-        self.layers.ensure()
 
     @property
     def is_settled(self) -> bool:
         """Whether every marker was read and every change drawn."""
         return not self._timer.isActive() and self.mirror.is_settled
+
+    @property
+    def frame_idx(self) -> int | None:
+        """The frame on display, None where the viewer shows no single one."""
+        return self.layers.current_frame()
+
+    # What a person does
 
     def collect(self) -> None:
         """Ask the session for everything that the markers say anew."""
@@ -94,8 +130,9 @@ class OpenSession(QObject):
                 point_labels=edit.prompts.point_labels,
                 box=edit.prompts.box,
                 mask=edit.prompts.mask,
+                candidate=edit.prompts.candidate,
             )
-            self._jobs.ask((self, edit.obj_id, edit.frame_idx), call)
+            self._jobs.ask(Request(self, "prompt", edit.obj_id, edit.frame_idx), call)
         if edits:
             self.choose(edits[-1].obj_id)
 
@@ -110,7 +147,8 @@ class OpenSession(QObject):
         else:
             obj_id = self._largest_id + 1
             self.layers.expect(obj_id)
-            self._jobs.ask((self, obj_id), partial(self.session.new_object, obj_id=obj_id))
+            call = partial(self.session.new_object, obj_id=obj_id)
+            self._jobs.ask(Request(self, "object", obj_id), call)
         self._largest_id = max(self._largest_id, obj_id)
         self.choose(obj_id)
         return obj_id
@@ -124,7 +162,95 @@ class OpenSession(QObject):
 
     def use_variant(self, variant: str) -> None:
         """Have the next answers given by another network."""
-        self._jobs.ask((self, "variant"), partial(self.session.set_variant, variant))
+        self._jobs.ask(Request(self, "variant"), partial(self.session.set_variant, variant))
+
+    def edit(self, call: Callable[[], object]) -> None:
+        """Have the worker change something of the session, after all that was asked before."""
+        if self._timer.isActive():
+            self.collect()
+        self._jobs.ask(Request(self, "edit", number=next(self._numbers)), call)
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        self._step("undo", self.session.undo)
+
+    def redo(self) -> None:
+        """Do the last undone step again."""
+        self._step("redo", self.session.redo)
+
+    def next_candidate(self) -> None:
+        """Take the next answer to the first click of the chosen object on this frame."""
+        frame_idx, obj_id = self.frame_idx, self.obj_id
+        prompts = None
+        known = obj_id is not None and obj_id in self.session.document.objects
+        if obj_id is not None and known and frame_idx is not None:
+            prompts = self.session.prompts(obj_id, frame_idx)
+        if obj_id is None or frame_idx is None or prompts is None or not len(prompts.points):
+            self.told.emit("There is no click of the chosen object on this frame. ")
+            return
+        if prompts.box is not None or prompts.mask is not None:
+            self.told.emit("A box or a mask has one answer only. ")
+            return
+        following = (prompts.candidate + 1) % _NUM_CANDIDATES
+        call = partial(self.session.choose_candidate, obj_id, frame_idx, following)
+        self._jobs.ask(Request(self, "candidate", obj_id, frame_idx), call)
+
+    def preview(self, position: Any, *, positive: bool) -> None:
+        """Show the mask that a click at a position in the world would give."""
+        units = self._viewer.layers.units
+        place = navigation.pixel_under(self.image, self.geometry, position, world_units=units)
+        if place is None or self._jobs.has_long_job or self._viewer.dims.ndisplay != 2:
+            return
+        frame_idx, yx = place
+        known = self.obj_id if self.obj_id in self.session.document.objects else None
+        shown_as = self.obj_id or self._largest_id + 1
+        number = next(self._numbers)
+        self._preview = Request(self, "preview", shown_as, frame_idx, number)
+        call = partial(self._previewed_mask, number, frame_idx, yx, positive, known)
+        self._jobs.ask(self._preview, call)
+
+    def end_preview(self) -> None:
+        """Show the labels as they are."""
+        self._preview = None
+        if self._previewed is not None:
+            frame_idx, self._previewed = self._previewed, None
+            self.layers.show_masks(frame_idx, ())
+
+    def go_to_prompt(self, *, forward: bool) -> None:
+        """Show the next or previous frame with a prompt of the chosen object."""
+        here = self.frame_idx or 0
+        found = navigation.neighbouring_prompt(self.session, self.obj_id, here, forward=forward)
+        if found is None:
+            self.told.emit(f"There is no prompt {'after' if forward else 'before'} this frame. ")
+        else:
+            self.show_frame(found)
+
+    def show_object(self, obj_id: int) -> None:
+        """Show the first prompt of an object, or its first mask."""
+        state = self.session.document.objects.get(obj_id)
+        frames = [] if state is None else sorted(state.prompts) or sorted(state.masks)
+        if state is None or not frames:
+            self.told.emit("This object has no prompt and no mask yet. ")
+            return
+        mask = state.masks.get(frames[0])
+        yx = None
+        if mask is not None and not mask.is_empty:
+            height, width = mask.logits.shape
+            yx = (mask.top + height / 2, mask.left + width / 2)
+        self.show_frame(frames[0], yx)
+
+    def show_frame(self, frame_idx: int, yx: tuple[float, float] | None = None) -> None:
+        """Move the viewer to a frame, and to a pixel of it."""
+        units = self._viewer.layers.units
+        navigation.show_frame(
+            self._viewer, self.image, self.geometry, frame_idx, yx=yx, world_units=units
+        )
+
+    def label_steps(self, layer: Labels, *, all_frames: bool) -> Callable[[], Iterator[int]]:
+        """Return what makes objects of a layer's labels, on this frame or on all."""
+        here = 0 if self.frame_idx is None else self.frame_idx
+        frames = range(self.session.num_frames) if all_frames else [here]
+        return partial(self._take_labels, layer, frames)
 
     def stop(self) -> None:
         """Listen no more; the layers stay with the person."""
@@ -133,21 +259,54 @@ class OpenSession(QObject):
         self._jobs.request_done.disconnect(self._on_request_done)
         self._timer.stop()
 
+    # Inside
+
+    def _take_labels(self, layer: Labels, frames: Sequence[int]) -> Iterator[int]:
+        return self.session.add_labels(read_labels(layer, self.geometry, frames))
+
+    def _step(self, what: str, call: Callable[[], object]) -> None:
+        if self._timer.isActive():
+            self.collect()
+        self._jobs.ask(Request(self, what, number=next(self._numbers)), call)
+
+    def _previewed_mask(
+        self,
+        number: int,
+        frame_idx: int,
+        yx: tuple[float, float],
+        positive: bool,
+        obj_id: int | None,
+    ) -> StoredMask | None:
+        """Ask for a preview in the worker, unless the pointer has moved on meanwhile."""
+        wanted = self._preview
+        if wanted is None or wanted.number != number:
+            return None
+        return self.session.preview(frame_idx, yx, positive, obj_id=obj_id)
+
     def _use_contrast(self) -> None:
         """Show the model what the person sees, as long as it was asked nothing yet."""
         intensities = layer_intensities(self.image)
         if intensities is None or not self._follows_contrast:
             return
         value_range = (intensities.low, intensities.high)
-        asked = any(record.prompted_frames for record in self.session.objects)
+        asked = any(state.prompts for state in self.session.document.objects.values())
         if not asked and value_range != self.session.value_range:
-            self._jobs.ask((self, "contrast"), partial(self.session.set_value_range, value_range))
+            call = partial(self.session.set_value_range, value_range)
+            self._jobs.ask(Request(self, "contrast"), call)
 
     def _is_waiting(self, key: PromptKey) -> bool:
-        return self._jobs.is_waiting((self, *key))
+        return self._jobs.is_waiting(Request(self, "prompt", *key))
 
     def _on_markers(self) -> None:
         self._timer.start()
+
+    def _on_painted(self, stroke: Stroke) -> None:
+        number = next(self._numbers)
+        self._strokes[number] = stroke
+        if stroke.masks:
+            self._use_contrast()
+        call = partial(self.session.set_masks, stroke.frame_idx, stroke.masks)
+        self._jobs.ask(Request(self, "paint", number=number), call)
 
     def _on_refused(self, sentence: str) -> None:
         self.refused.emit(sentence)
@@ -155,22 +314,44 @@ class OpenSession(QObject):
     def _on_image_removed(self) -> None:
         self.image_removed.emit()
 
-    def _on_request_done(self, key: tuple[Any, ...], error: Exception | None) -> None:
-        if key[0] is not self:
+    def _on_request_done(self, request: Request, error: Exception | None, value: Any) -> None:
+        if request.owner is not self:
             return
         if error is not None:
             self.failed.emit(error)
-        if len(key) == 3:
-            self._on_prompts(*key[1:])
+        match request.what:
+            case "prompt":
+                self._on_prompts(request.obj_id, request.frame_idx)
+                if error is None:
+                    self.prompted.emit(request.obj_id)
+            case "paint":
+                stroke = self._strokes.pop(request.number)
+                self.mirror.tell()
+                self.layers.restore_stroke(stroke)
+                if error is None and stroke.masks:
+                    self.prompted.emit(min(stroke.masks))
+            case "preview":
+                if request == self._preview and value is not None:
+                    self._previewed = request.frame_idx
+                    self.layers.show_preview(request.frame_idx, request.obj_id, value)
+            case "undo" | "redo":
+                done = f"{'Undone' if request.what == 'undo' else 'Done again'}: {value}. "
+                self.told.emit(done if value else f"There is nothing to {request.what}. ")
+            case "candidate":
+                if error is None:
+                    text = candidate_text(self.session, request.obj_id, request.frame_idx)
+                    self.told.emit(text)
         self.changed.emit()
 
     def _on_objects(self) -> None:
-        present = [record.obj_id for record in self.session.objects]
+        present = self.session.document.objects
         self._largest_id = max([self._largest_id, *present])
         self.layers.show_objects()
-        waiting = self.obj_id is not None and self._jobs.is_waiting((self, self.obj_id))
+        waiting = self.obj_id is not None and self._jobs.is_waiting(
+            Request(self, "object", self.obj_id)
+        )
         if self.obj_id not in present and not waiting:
-            self.choose(present[-1] if present else None)
+            self.choose(list(present)[-1] if present else None)
         self.changed.emit()
 
     def _on_prompts(self, obj_id: int, frame_idx: int) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from napari.settings import get_plugin_settings
 
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, checked_key
+
+_PLUGIN = "napari-sam2"
 _CACHE_VARIABLE = "NAPARI_SAM2_CACHE"
 
 
@@ -32,7 +37,7 @@ class Preferences:
 def read_preferences() -> Preferences:
     """Read the preferences; the defaults where napari does not know the plugin's manifest."""
     try:
-        model = get_plugin_settings("napari-sam2").model
+        model = get_plugin_settings(_PLUGIN).model
     except (KeyError, ValueError, AttributeError):
         return Preferences()
     return Preferences(str(model.variant), str(model.device), str(model.cache_folder))
@@ -42,3 +47,24 @@ def use_cache_folder(preferences: Preferences) -> None:
     """Have downloads kept where the person wants them; the environment goes first."""
     if preferences.cache_folder and _CACHE_VARIABLE not in os.environ:
         os.environ[_CACHE_VARIABLE] = preferences.cache_folder
+
+
+def read_keys() -> dict[KeyAction, str]:
+    """Read the keys; the default for one that is not set, is no key, or is taken twice."""
+    keys = dict(DEFAULT_KEYS)
+    try:
+        chosen = get_plugin_settings(_PLUGIN).keys
+    except (KeyError, ValueError, AttributeError):
+        return keys
+    for action in KeyAction:
+        with suppress(LayerRefusedError, AttributeError):
+            keys[action] = checked_key(str(getattr(chosen, action.value)), action, keys)
+    return keys
+
+
+def write_keys(keys: KeyTable) -> None:
+    """Keep the keys for the next time, as far as napari knows the plugin's manifest."""
+    with suppress(KeyError, ValueError, AttributeError):
+        chosen = get_plugin_settings(_PLUGIN).keys
+        for action, key in keys.items():
+            setattr(chosen, action.value, key)

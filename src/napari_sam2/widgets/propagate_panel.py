@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 
-class PropagatePanel(QGroupBox):
-    """Buttons and progress of a propagation."""
+class PropagatePanel(QWidget):
+    """Which frames and objects, buttons and progress of a propagation."""
 
     propagate_asked = Signal(str)
     pause_asked = Signal(bool)
@@ -17,7 +26,7 @@ class PropagatePanel(QGroupBox):
     cancel_asked = Signal()
 
     def __init__(self, *, propagate_key: str, cancel_key: str) -> None:
-        super().__init__("Propagate")
+        super().__init__()
         self._cancel_key = cancel_key
         self._directions = {
             "backward": QPushButton("◀ Backward"),
@@ -34,6 +43,11 @@ class PropagatePanel(QGroupBox):
         self._pause = QPushButton("Pause")
         self._pause.setCheckable(True)
         self._cancel = QPushButton(f"Cancel ({cancel_key})")
+        self._first, self._last = QSpinBox(), QSpinBox()
+        self._selected = QCheckBox("selected objects only")
+        self._selected.setToolTip("Follow the objects that are selected in the table, not all.")
+        self._live = QCheckBox("live")
+        self._live.setToolTip("Follow as soon as a prompt was answered.")
         row, second_row = QHBoxLayout(), QHBoxLayout()
         for direction, button in self._directions.items():
             row.addWidget(button)
@@ -45,11 +59,64 @@ class PropagatePanel(QGroupBox):
         second_row.addWidget(self._pause)
         second_row.addWidget(self._cancel)
         column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.addLayout(self._choices())
         column.addLayout(row)
         column.addLayout(second_row)
         self._pause.clicked.connect(self._on_pause)
         self._cancel.clicked.connect(self._on_cancel)
         self.show_idle("")
+
+    def _choices(self) -> QVBoxLayout:
+        frames, objects = QHBoxLayout(), QHBoxLayout()
+        frames.addWidget(QLabel("Frames"))
+        for box, tip in ((self._first, "First frame to fill in."), (self._last, "Last frame.")):
+            box.setToolTip(tip)
+            box.setRange(0, 0)
+            frames.addWidget(box)
+        frames.insertWidget(2, QLabel("to"))
+        frames.addStretch(1)
+        objects.addWidget(self._selected)
+        objects.addWidget(self._live)
+        objects.addStretch(1)
+        column = QVBoxLayout()
+        column.addLayout(frames)
+        column.addLayout(objects)
+        return column
+
+    @property
+    def frames(self) -> range | None:
+        """The frames to fill in, None for all."""
+        whole = (self._first.value(), self._last.value()) == (0, self._last.maximum())
+        return None if whole else range(self._first.value(), self._last.value() + 1)
+
+    @property
+    def selected_only(self) -> bool:
+        """Whether only the selected objects are followed."""
+        return self._selected.isChecked()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether objects are followed as soon as a prompt was answered."""
+        return self._live.isChecked()
+
+    def set_frames(self, first: int, last: int) -> None:
+        """Choose the first and last frame to fill in."""
+        self._first.setValue(first)
+        self._last.setValue(last)
+
+    def show_frames(self, num_frames: int) -> None:
+        """Show how many frames there are; a range of all of them stays one."""
+        if num_frames - 1 != self._last.maximum():
+            self._first.setMaximum(num_frames - 1)
+            self._last.setMaximum(num_frames - 1)
+            self.set_frames(0, num_frames - 1)
+
+    def name_keys(self, *, propagate_key: str, cancel_key: str) -> None:
+        """Show the keys on the buttons."""
+        self._cancel_key = cancel_key
+        self._directions["both"].setText(f"Both ({propagate_key})")
+        self._cancel.setText(f"Cancel ({cancel_key})")
 
     def show_idle(self, hindrance: str) -> None:
         """Show that nothing is running; `hindrance` says why nothing can be started, if so."""

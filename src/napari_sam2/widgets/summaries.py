@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.widgets.prompt_panel import NO_IMAGE, ObjectRow
+from napari_sam2.session.objects import Document
+from napari_sam2.widgets.object_table import TableView
+from napari_sam2.widgets.prompt_panel import NO_IMAGE
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -31,12 +35,33 @@ def axis_choices(opened: OpenSession | None) -> tuple[Sequence[tuple[int, str]],
     return axes, opened.geometry.frame_axis
 
 
-def object_rows(session: Session) -> list[ObjectRow]:
-    """List the objects."""
-    return [
-        ObjectRow(record.obj_id, record.name, record.colour, len(record.mask_frames))
-        for record in session.objects
-    ]
+def table_view(opened: OpenSession | None) -> TableView:
+    """Return what the table of objects shows."""
+    if opened is None:
+        return TableView(Document(), None)
+    image, axes = opened.image, opened.geometry.plane_axes
+    units = {str(image.units[axis]) for axis in axes}
+    pixel_area = float(np.prod([abs(image.scale[axis]) for axis in axes]))
+    unit = units.pop() if len(units) == 1 else "pixel"
+    if unit == "pixel":
+        return TableView(opened.session.document, opened.frame_idx)
+    short = f"{image.units[axes[0]]:~}"
+    return TableView(opened.session.document, opened.frame_idx, pixel_area, short)
+
+
+def candidate_text(session: Session, obj_id: int, frame_idx: int) -> str:
+    """Say which answer to a first click is shown, and how good the model finds it."""
+    prompts = session.prompts(obj_id, frame_idx)
+    candidates = session.candidates(obj_id, frame_idx)
+    if prompts is None or not candidates:
+        return "This click has one answer only. "
+    candidate = candidates[prompts.candidate % len(candidates)]
+    overlap = "" if np.isnan(candidate.mask.iou) else f"predicted IoU {candidate.mask.iou:.2f}, "
+    area = int(np.count_nonzero(candidate.mask.logits > 0))
+    return (
+        f"Answer {prompts.candidate % len(candidates) + 1} of {len(candidates)}, the best first: "
+        f"{overlap}stability {candidate.stability:.2f}, {area} pixels. "
+    )
 
 
 def hindrance(opened: OpenSession | None) -> str:
@@ -45,8 +70,11 @@ def hindrance(opened: OpenSession | None) -> str:
         return NO_IMAGE
     if opened.geometry.num_frames == 1:
         return "This image has one frame only, there is nothing to follow."
-    if not any(record.prompted_frames for record in opened.session.objects):
+    prompted = [state for state in opened.session.document.objects.values() if state.prompts]
+    if not prompted:
         return "Click an object or draw a box first."
+    if all(state.accepted for state in prompted):
+        return "All objects with prompts are locked: unlock one to follow it."
     return ""
 
 
@@ -60,8 +88,8 @@ def advice(opened: OpenSession | None, dims: Dims) -> str:
         return str(error)
     if geo.frame_axis_is_shown(opened.geometry, dims):
         return "The axis of the frames is on display; roll the axes back, or choose another."
-    if not opened.session.objects:
-        return "Click an object on the Points layer, or draw a box on the Shapes layer."
+    if not opened.session.document.objects:
+        return "Click an object on the Points layer, or draw around it on the Shapes layer."
     if opened.geometry.num_frames == 1:
         return "Click again to correct the object, or start another one."
     return "Click again to correct the object, start another one, or go on to the other frames."

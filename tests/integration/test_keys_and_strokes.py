@@ -1,0 +1,176 @@
+"""Undo from the keyboard, strokes, candidates, previews and labels, by hand in a real viewer."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt
+
+from fakes import moving_discs
+from napari_sam2.widgets.main_widget import annotate
+
+STACK = moving_discs()
+
+
+def test_undo_and_redo_of_clicks_strokes_and_propagations(
+    viewer, hand, fake_model, messages
+) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    session, labels = annotator.session, annotator.labels_layer
+    viewer.dims.set_point(0, 0)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    clicked = session.document
+    hand.key(Qt.Key.Key_G)
+    annotator.wait(timeout=20)
+    followed = session.document
+    # a real stroke of the brush, over nothing and over the object
+    viewer.layers.selection.active = labels
+    labels.mode, labels.brush_size = "paint", 5
+    hand.drag((12, 30), (20, 30))
+    annotator.wait(timeout=20)
+    assert session.mask(1, 0)[[12, 16, 20], 30].all()
+    assert len(annotator.points_layer.data) == 0  # the stroke says it all now
+    stroke = session.document
+    assert session.undo_title == "Paint"
+
+    hand.undo()  # on the Labels layer, whose own undo it replaces
+    annotator.wait(timeout=20)
+    assert session.document == followed
+    np.testing.assert_array_equal(labels.data[0], session.labels(0))
+    assert not labels.data[0, 16, 30]
+    assert len(annotator.points_layer.data) == 1
+    hand.redo()
+    annotator.wait(timeout=20)
+    assert session.document == stroke
+    np.testing.assert_array_equal(labels.data[0], session.labels(0))
+    viewer.layers.selection.active = annotator.image_layer
+    hand.undo()
+    hand.undo()
+    annotator.wait(timeout=20)
+    assert session.document == clicked
+    assert not labels.data[1:].any()
+    viewer.layers.selection.active = annotator.points_layer
+    for _ in range(4):
+        hand.undo()
+    annotator.wait(timeout=20)
+    assert session.objects == ()
+    assert len(annotator.points_layer.data) == 0
+    assert not labels.data.any()
+    hand.redo()
+    hand.redo()
+    annotator.wait(timeout=20)
+    assert session.document == clicked
+    assert messages == []
+
+
+def test_candidates_previews_and_the_way_to_prompts(viewer, hand, fake_model, qtbot) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    session, labels = annotator.session, annotator.labels_layer
+    viewer.dims.set_point(0, 2)
+    hand.click((20, 24))
+    annotator.wait(timeout=20)
+    first = session.mask(1, 2)
+    hand.key(Qt.Key.Key_U)
+    annotator.wait(timeout=20)
+    assert session.prompts(1, 2).candidate == 1
+    assert session.mask(1, 2).sum() > first.sum()
+    assert "Answer 2 of 3" in annotator._panels._status.text()
+    assert "stability" in annotator._panels._status.text()
+    assert len(annotator.points_layer.data) == 1
+    # a second click builds on it
+    hand.click((20, 34))
+    annotator.wait(timeout=20)
+    assert session.prompts(1, 2).candidate == 1
+
+    hand.key(Qt.Key.Key_Q)
+    annotator.wait(timeout=20)
+    document, before = session.document, np.array(labels.data[2])
+    hand.hold(Qt.Key.Key_H, (40, 50))
+    qtbot.waitUntil(lambda: labels.data[2, 40, 50] == 2, timeout=10_000)
+    assert session.document is document
+    hand.release(Qt.Key.Key_H)
+    annotator.wait(timeout=20)
+    np.testing.assert_array_equal(labels.data[2], before)
+
+    annotator.points_layer.add((6, 30, 26))
+    annotator.wait(timeout=20)
+    for key, start in (("K", 4), ("J", 7)):
+        viewer.dims.set_point(0, start)
+        hand.key(getattr(Qt.Key, f"Key_{key}"))
+        assert viewer.dims.current_step[0] == 6
+    hand.key(Qt.Key.Key_J)  # nothing further back of this object
+    assert viewer.dims.current_step[0] == 6
+    annotator._images.current.choose(1)
+    hand.key(Qt.Key.Key_J)
+    assert viewer.dims.current_step[0] == 2
+
+
+def test_labels_of_another_layer_are_followed(viewer, fake_model, messages) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    given = np.zeros(STACK.shape, np.int32)
+    given[0, 8:16, 8:16], given[0, 26:34, 16:24], given[5, 26:34, 21:29] = 4, 9, 9
+    layer = viewer.add_labels(given, name="Cellpose")
+    viewer.dims.set_point(0, 0)
+    panel = annotator._panels.labels
+    assert [panel._layer.itemText(i) for i in range(panel._layer.count())] == ["Cellpose"]
+    panel._take.click()
+    annotator.wait(timeout=20)
+    session = annotator.session
+    assert [record.obj_id for record in session.objects] == [4, 9]
+    np.testing.assert_array_equal(annotator.labels_layer.data[0], given[0])
+    annotator.undo()
+    annotator.wait(timeout=20)
+    assert session.objects == ()
+    annotator.track_labels(layer, all_frames=True)
+    annotator.wait(timeout=20)
+    assert session.objects[1].prompted_frames == (0, 5)
+    annotator.propagate(obj_ids=[9], frames=range(3))
+    annotator.wait(timeout=20)
+    assert session.objects[0].mask_frames == (0,)
+    assert session.objects[1].mask_frames == (0, 1, 2, 5)
+    assert messages == []
+    annotator.track_labels(viewer.add_labels(np.zeros((7, 7), int), name="other"))
+    annotator.wait(timeout=20)
+    assert "same size" in messages[0]
+
+
+def test_table_range_lock_and_live(viewer, fake_model, messages) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    session, panels = annotator.session, annotator._panels
+    viewer.dims.set_point(0, 0)
+    for y, x in ((12, 12), (30, 20)):
+        annotator.new_object()
+        annotator.points_layer.add((0, y, x))
+        annotator.wait(timeout=20)
+    table = panels.objects.table
+    assert table.cells.rowCount() == 2
+    assert table.selected == (2,)
+    table.selectRow(0)
+    assert annotator.labels_layer.selected_label == 1
+    panels.propagation.set_frames(0, 3)
+    panels.propagation._selected.setChecked(True)
+    panels.propagation._directions["both"].click()
+    annotator.wait(timeout=20)
+    assert [len(record.mask_frames) for record in session.objects] == [4, 1]
+    lock = table.cells.index(0, 5)
+    table.cells.setData(lock, Qt.CheckState.Checked.value, Qt.ItemDataRole.CheckStateRole)
+    annotator.wait(timeout=20)
+    assert session.objects[0].is_locked
+    panels.propagation._selected.setChecked(False)
+    panels.propagation._live.setChecked(True)
+    annotator._images.current.choose(2)
+    annotator.points_layer.add((2, 30, 22))
+    annotator.wait(timeout=20)
+    assert [len(record.mask_frames) for record in session.objects] == [4, 4]
+    annotator._images.current.choose(1)
+    annotator.points_layer.add((1, 12, 13))  # of the locked one
+    annotator.wait(timeout=20)
+    assert "Object 1 is locked" in messages[0]
+    table.selectRow(1)
+    panels.objects._buttons["Lock frame"].click()
+    annotator.wait(timeout=20)
+    assert session.objects[1].locked_frames == (0,)
+    panels.objects._buttons["Remove"].click()
+    annotator.wait(timeout=20)
+    assert [record.obj_id for record in session.objects] == [1]
+    assert session.undo_title == "Remove objects"
