@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import napari_sam2
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session.journal import JournalWriter, read_journal
 from napari_sam2.session.masks import compose_labels, store_drawn, store_logits
 from napari_sam2.session.prompt_files import decode_rle
 from napari_sam2.session.prompts import swap_xy
@@ -144,6 +145,24 @@ def test_undo_takes_back_exactly_one_step(
     assert session.document == document
     session.redo()
     assert session.document == after
+
+
+@settings(max_examples=40, deadline=None)
+@given(many_actions, st.integers(1, 4))
+def test_a_journal_gives_what_was_written(some: list[tuple[Any, ...]], every: int) -> None:
+    session = new_session()
+    with tempfile.TemporaryDirectory() as folder:
+        writer = JournalWriter(Path(folder) / "a.journal")
+        for count, action in enumerate(some):
+            if action[0] != "save and load":
+                act(session, action)
+            if count % every == 0:
+                writer.write(session.contents())
+        writer.write(session.contents())
+        writer.close()
+        found = read_journal(writer.path).contents
+    assert found == session.contents()
+    assert list(found.document.objects) == list(session.document.objects)
 
 
 @settings(max_examples=60, deadline=None)

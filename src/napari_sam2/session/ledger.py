@@ -167,6 +167,24 @@ class Ledger:
         for changed in sorted(dropped | {frame_idx}):
             self.later(self.events.masks_changed.emit, changed, (state.obj_id,))
 
+    def undo(self) -> str | None:
+        """Go back one step and return its title, or ``None`` if there is none."""
+        with self.turn():
+            title = self.history.undo_title
+            document = self.history.undo(self.document)
+            if document is not None:
+                self.restore(document)
+            return title
+
+    def redo(self) -> str | None:
+        """Go forward one undone step and return its title, or ``None`` if there is none."""
+        with self.turn():
+            title = self.history.redo_title
+            document = self.history.redo(self.document)
+            if document is not None:
+                self.restore(document)
+            return title
+
     def restore(self, document: Document) -> None:
         """Make an earlier or later document the present; the model hears of it when next asked."""
         before = self.document.objects

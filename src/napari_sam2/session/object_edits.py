@@ -79,6 +79,16 @@ def set_hidden(ledger: Ledger, obj_id: int, *, hidden: bool) -> None:
         ledger.later(ledger.events.objects_changed.emit)
 
 
+def lock(
+    ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
+) -> None:
+    """Lock or unlock frames of an object, the whole object for ``None``."""
+    if frame_idx is None:
+        lock_object(ledger, obj_id, locked=locked)
+    else:
+        set_locks(ledger, obj_id, frame_idx, locked=locked)
+
+
 def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
     """Accept an object as it is on all frames, or give it and all of its frames free."""
     with ledger.turn():

@@ -107,7 +107,7 @@ class Session:
         self.path: Path | None = Path(image) if is_path else Path(path) if path else None
         self.source: FrameSource = open_frames(image)
         self.models = models if models is not None else ModelHub()
-        self._uses_models = predictor_factory is None
+        self.uses_models = predictor_factory is None
         self._settings = settings
         self._checked = partial(frame_prompts, height=self.height, width=self.width)
         self._ledger = Ledger(
@@ -159,7 +159,7 @@ class Session:
     @property
     def environment(self) -> Environment | None:
         """Where the model computes, or ``None`` before it was loaded."""
-        return self.models.environment(self._settings) if self._uses_models else None
+        return self.models.environment(self._settings) if self.uses_models else None
 
     @property
     def document(self) -> Document:
@@ -204,17 +204,11 @@ class Session:
 
     def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Accept masks, the whole object if `frame_idx` is ``None``: they are never overwritten."""
-        if frame_idx is None:
-            object_edits.lock_object(self._ledger, obj_id, locked=True)
-        else:
-            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=True)
+        object_edits.lock(self._ledger, obj_id, frame_idx, locked=True)
 
     def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Let masks change again, those of all frames if `frame_idx` is ``None``."""
-        if frame_idx is None:
-            object_edits.lock_object(self._ledger, obj_id, locked=False)
-        else:
-            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=False)
+        object_edits.lock(self._ledger, obj_id, frame_idx, locked=False)
 
     # Prompts
 
@@ -396,21 +390,11 @@ class Session:
 
     def undo(self) -> str | None:
         """Take the last step back; returns what it was, or ``None`` if there was none."""
-        with self._ledger.turn():
-            title = self._ledger.history.undo_title
-            document = self._ledger.history.undo(self._ledger.document)
-            if document is not None:
-                self._ledger.restore(document)
-            return title
+        return self._ledger.undo()
 
     def redo(self) -> str | None:
         """Do the last undone step again; returns what it was, or ``None`` if there was none."""
-        with self._ledger.turn():
-            title = self._ledger.history.redo_title
-            document = self._ledger.history.redo(self._ledger.document)
-            if document is not None:
-                self._ledger.restore(document)
-            return title
+        return self._ledger.redo()
 
     @property
     def undo_title(self) -> str | None:
@@ -434,7 +418,7 @@ class Session:
 
     def change_settings(self, settings: SessionSettings) -> None:
         """Use other settings for the next answers; masks stay as they are."""
-        if self._uses_models:
+        if self.uses_models:
             settings.check_variant()
         with self._ledger.turn():
             if settings == self._settings:
@@ -479,19 +463,21 @@ class Session:
 
     def restore(self, contents: Contents, name: str) -> None:
         """Take over everything of a saved session but its image; `name` is said in warnings."""
-        if self._uses_models:
+        if self.uses_models:
             warn_of_other_weights(contents.settings, contents.weights_sha256, name)
         with self._ledger.turn():
             self._settings = contents.settings
             self._begin(contents.document, contents.next_obj_id, contents.log)
 
-    def contents(self) -> Contents:
-        """Return everything of the session but its image, as one moment."""
+    def contents(self, *, with_hash: bool = True) -> Contents:
+        """Return everything but the image, as one moment; hashing large weights takes seconds."""
         with self._ledger.turn():
             return Contents(
                 settings=self._settings,
                 environment=self.environment,
-                weights_sha256=weights_sha256(self._settings) if self._uses_models else None,
+                weights_sha256=(
+                    weights_sha256(self._settings) if with_hash and self.uses_models else None
+                ),
                 document=self._ledger.document,
                 log=self.log,
                 next_obj_id=self._ledger.next_obj_id,
