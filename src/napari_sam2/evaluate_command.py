@@ -92,14 +92,17 @@ def run_evaluate(chosen: argparse.Namespace) -> None:
         only=chosen.only,
         window=chosen.window,
     )
-    _say(report.text_heading())
-    for part in parts:
+    for number, part in enumerate(parts):
+        if number == 0:
+            _say(report.text_heading())
         # disable=None: tqdm looks for itself whether stderr is a terminal
         with tqdm(total=part.steps, desc=part.title, leave=False, disable=None) as bar:
             found = part.run(bar.update)
         for row in found:
             _say(report.text_line(report.cells(row)))
         rows += found
+    if not rows:
+        raise ValueError(f"{chosen.data} holds nothing for these parts: {', '.join(chosen.only)}.")
     facts = _facts(chosen, model, time.perf_counter() - began)
     _say(f"\n{facts.sentence()}")
     if out is not None:

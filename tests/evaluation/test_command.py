@@ -161,7 +161,11 @@ def test_wrong_use(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     weights = ["--weights", str(data / "tiny.safetensors")]
     assert main(["evaluate", str(tmp_path), *weights]) == 1
-    assert "holds nothing to evaluate" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "holds nothing to evaluate" in said.err
+    assert not said.out
+    assert main(["evaluate", str(data / "nuclei"), *weights, "--only", "videos"]) == 1
+    assert "nothing for these parts: videos" in capsys.readouterr().err
 
 
 def test_an_unknown_part_is_refused(data: Path) -> None:
