@@ -1,0 +1,159 @@
+"""Labels for other programs: OME-TIFF and OME-Zarr with sizes and units, a frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam2.session.atomic import written_whole
+from napari_sam2.session.label_files import check_free
+from napari_sam2.session.masks import label_dtype
+from napari_sam2.session.measurements import Calibration
+from napari_sam2.session.objects import colour_of
+
+if TYPE_CHECKING:
+    from napari_sam2.session.session import Session
+
+#: A pyramid ends with a level of about this many pixels a side.
+_SMALLEST_LEVEL = 512
+# names that OME-Zarr wants for the units that OME-TIFF abbreviates
+_LENGTHS = {"µm": "micrometer", "um": "micrometer", "nm": "nanometer", "mm": "millimeter",
+            "m": "meter", "cm": "centimeter", "Å": "angstrom"}  # fmt: skip
+_TIMES = {"s": "second", "ms": "millisecond", "min": "minute", "h": "hour", "d": "day"}
+
+
+def export_labels(
+    session: Session,
+    path: str | Path,
+    calibration: Calibration | None = None,
+    *,
+    overwrite: bool = False,
+) -> Iterator[int]:
+    """
+    Write the labels of all frames, yielding each frame as it is written.
+
+    Nothing is at `path` until the last frame is written.
+
+    Parameters
+    ----------
+    path
+        ``.tif`` or ``.tiff`` (OME-TIFF, compressed) or ``.zarr`` (OME-Zarr 0.5 with a pyramid).
+    calibration
+        Sizes and units to be written; pixels if ``None``.
+
+    Raises
+    ------
+    ValueError
+        The suffix is not known.
+    FileExistsError
+        Something is there and `overwrite` is false.
+    """
+    path, calibration = Path(path), calibration or Calibration()
+    kinds = {".tif": _write_tiff, ".tiff": _write_tiff, ".zarr": _write_zarr}
+    write = kinds.get(path.suffix.lower())
+    if write is None:
+        raise ValueError(f"Labels are exported to .tif or .zarr, not to {path.name!r}.")
+    check_free(path, overwrite=overwrite)
+    return write(session, path, calibration)
+
+
+def _write_tiff(session: Session, path: Path, calibration: Calibration) -> Iterator[int]:
+    """Write one page a frame, in one go: the library takes pages from an iterator."""
+    import tifffile
+
+    is_movie = session.num_frames > 1
+    shape = (session.num_frames, session.height, session.width)
+    dtype = label_dtype(session.document.objects)
+    pages = (session.labels(t).astype(dtype, copy=False) for t in range(session.num_frames))
+    with written_whole(path) as part:
+        tifffile.imwrite(
+            part,
+            pages if is_movie else next(pages),
+            shape=shape if is_movie else shape[1:],
+            dtype=dtype,
+            ome=True,
+            compression="zlib",
+            photometric="minisblack",
+            metadata={"axes": "TYX" if is_movie else "YX", **_ome_sizes(calibration)},
+        )
+    yield from range(session.num_frames)
+
+
+def _ome_sizes(calibration: Calibration) -> dict[str, Any]:
+    """Return the attributes of OME-XML that say how large a pixel and a frame are."""
+    sizes: dict[str, Any] = {}
+    if calibration.unit in _LENGTHS:
+        unit = "µm" if calibration.unit == "um" else calibration.unit
+        height, width = calibration.pixel_size
+        sizes |= {"PhysicalSizeY": height, "PhysicalSizeYUnit": unit}
+        sizes |= {"PhysicalSizeX": width, "PhysicalSizeXUnit": unit}
+    if calibration.frame_unit in _TIMES:
+        sizes["TimeIncrement"] = calibration.frame_interval
+        sizes["TimeIncrementUnit"] = calibration.frame_unit
+    return sizes
+
+
+def _write_zarr(session: Session, path: Path, calibration: Calibration) -> Iterator[int]:
+    import zarr
+
+    is_movie = session.num_frames > 1
+    dtype = label_dtype(session.document.objects)
+    with written_whole(path) as part:
+        group = zarr.create_group(store=str(part), zarr_format=3)
+        steps = [1]
+        while min(session.height, session.width) // steps[-1] > _SMALLEST_LEVEL:
+            steps.append(2 * steps[-1])
+        levels = []
+        for level, step in enumerate(steps):
+            plane = (-(-session.height // step), -(-session.width // step))
+            levels.append(
+                group.create_array(
+                    str(level),
+                    shape=(session.num_frames, *plane) if is_movie else plane,
+                    chunks=(1, *plane) if is_movie else plane,
+                    dtype=dtype,
+                )
+            )
+        group.attrs["ome"] = _ome_zarr_metadata(session, calibration, steps)
+        for frame_idx in range(session.num_frames):
+            labels = session.labels(frame_idx)
+            for step, array in zip(steps, levels, strict=True):
+                # labels are never averaged: every second pixel stands for four
+                array[frame_idx if is_movie else ...] = labels[::step, ::step]
+            yield frame_idx
+
+
+def _ome_zarr_metadata(
+    session: Session, calibration: Calibration, steps: list[int]
+) -> dict[str, Any]:
+    """Return the metadata of OME-NGFF 0.5, multiscales and image-label."""
+    is_movie = session.num_frames > 1
+    frames: dict[str, Any] = {"name": "t", "type": "time"}
+    if calibration.frame_unit in _TIMES:
+        frames["unit"] = _TIMES[calibration.frame_unit]
+    elif calibration.frame_unit in _LENGTHS:
+        frames = {"name": "z", "type": "space", "unit": _LENGTHS[calibration.frame_unit]}
+    plane: list[dict[str, Any]] = [{"name": name, "type": "space"} for name in "yx"]
+    if calibration.unit in _LENGTHS:
+        plane = [{**axis, "unit": _LENGTHS[calibration.unit]} for axis in plane]
+    height, width = calibration.pixel_size
+    scales = [[height * step, width * step] for step in steps]
+    if is_movie:
+        scales = [[calibration.frame_interval, *scale] for scale in scales]
+    datasets = [
+        {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for level, scale in enumerate(scales)
+    ]
+    colours = [
+        {"label-value": obj_id, "rgba": [*(round(255 * part) for part in colour_of(obj_id)), 255]}
+        for obj_id in sorted(session.document.objects)
+    ]
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {"name": "labels", "axes": [frames, *plane] if is_movie else plane,
+             "datasets": datasets, "type": "nearest"}
+        ],
+        "image-label": {"colors": colours},
+    }  # fmt: skip

@@ -1,0 +1,111 @@
+"""Measurements, tracks and exports: numbers with units, files that other programs read."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session import export
+from napari_sam2.session.export import export_labels
+from napari_sam2.session.measurements import Calibration, headers, measure, tracks, write_csv
+from napari_sam2.session.session import Session
+
+MICRONS = Calibration((0.5, 0.25), "µm", 2.0, "s")
+
+
+@pytest.fixture
+def session() -> Session:
+    session = Session(FakeFrames(moving_discs()), predictor_factory=FakePredictor)
+    session.add_box(session.new_object("cell"), 0, (10, 8, 20, 28))
+    session.add_point(session.new_object(), 0, (36, 40))
+    list(session.propagate())
+    return session
+
+
+def test_measurements_are_in_physical_units(session) -> None:
+    by_frame = dict(measure(session, MICRONS))
+    assert list(by_frame) == list(range(8))
+    box, disc = by_frame[3]
+    assert (box.obj_id, box.name, box.frame_idx, box.at) == (1, "cell", 3, 6.0)
+    assert box.area == pytest.approx(10 * 20 * 0.5 * 0.25)
+    assert (box.y, box.x) == pytest.approx((14.5 * 0.5, (17.5 + 3) * 0.25))
+    assert box.speed == pytest.approx(0.25 / 2.0)  # one pixel a frame
+    assert np.isnan(by_frame[0][0].speed)
+    frame = moving_discs()[3]
+    assert disc.mean == pytest.approx(frame[session.mask(2, 3)].mean())
+    assert disc.iou == pytest.approx(0.9)
+    only = [row.obj_id for _, rows in measure(session, obj_ids=[2]) for row in rows]
+    assert set(only) == {2}
+
+
+def test_csv_names_units(session, tmp_path) -> None:
+    rows = [row for _, rows in measure(session, MICRONS) for row in rows]
+    path = tmp_path / "a.csv"
+    write_csv(path, rows, MICRONS)
+    with path.open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 16
+    assert tuple(table[0]) == headers(MICRONS)
+    assert float(table[0]["area [µm²]"]) == pytest.approx(25)
+    assert table[0]["speed [µm/s]"] == ""
+
+
+def test_tracks_are_sorted_and_leave_absent_frames_out(session) -> None:
+    session.add_mask(1, 4, np.zeros((48, 64), bool))
+    rows = tracks(session)
+    assert rows[:, 0].tolist() == [1] * 7 + [2] * 8
+    assert rows[:7, 1].tolist() == [0, 1, 2, 3, 5, 6, 7]
+    np.testing.assert_allclose(rows[0], [1, 0, 14.5, 17.5])
+
+
+def test_tiff_says_sizes(session, tmp_path) -> None:
+    path = tmp_path / "labels.ome.tif"
+    assert list(export_labels(session, path, MICRONS)) == list(range(8))
+    with tifffile.TiffFile(path) as file:
+        np.testing.assert_array_equal(
+            file.asarray(), [session.labels(frame_idx) for frame_idx in range(8)]
+        )
+        assert 'PhysicalSizeX="0.25"' in file.ome_metadata
+        assert 'TimeIncrement="2.0"' in file.ome_metadata
+        assert file.series[0].axes == "TYX"
+    with pytest.raises(FileExistsError, match="exists"):
+        export_labels(session, path)
+    with pytest.raises(ValueError, match=r"\.tif or \.zarr"):
+        export_labels(session, tmp_path / "labels.png")
+
+
+def test_ome_zarr_is_a_pyramid_with_units(session, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(export, "_SMALLEST_LEVEL", 24)
+    path = tmp_path / "labels.ome.zarr"
+    steps = export_labels(session, path, MICRONS)
+    next(steps)
+    assert not path.exists()
+    list(steps)
+    group = zarr.open(str(path), mode="r")
+    (image,) = group.attrs["ome"]["multiscales"]
+    assert [axis["unit"] for axis in image["axes"]] == ["second", "micrometer", "micrometer"]
+    assert [d["coordinateTransformations"][0]["scale"] for d in image["datasets"]] == [
+        [2.0, 0.5, 0.25],
+        [2.0, 1.0, 0.5],
+    ]
+    np.testing.assert_array_equal(group["0"][5], session.labels(5))
+    assert group["1"].shape == (8, 24, 32)
+    assert set(np.unique(group["1"][5])) == {0, 1, 2}
+    assert group.attrs["ome"]["image-label"]["colors"][0]["label-value"] == 1
+
+
+def test_one_image_has_no_frame_axis(tmp_path) -> None:
+    session = Session(moving_discs()[0], predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 0, (12, 12))
+    for name in ("a.tif", "a.zarr"):
+        list(export_labels(session, tmp_path / name))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), session.labels(0))
+    group = zarr.open(str(tmp_path / "a.zarr"), mode="r")
+    np.testing.assert_array_equal(group["0"][...], session.labels(0))
+    with pytest.raises(ValueError, match="above 0"):
+        Calibration((0, 1))
