@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -44,11 +45,20 @@ class Autosave:
         Watched until `stop`.
     folder
         Where journals are kept, one folder an image; `autosave_folder()` if ``None``.
+    on_found
+        Called, in a thread, with earlier work on the same image, if there is some.
     """
 
-    def __init__(self, session: Session, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        folder: Path | None = None,
+        *,
+        on_found: Callable[[Recovered], object] | None = None,
+    ) -> None:
         self._session = session
         self._folder = folder
+        self._on_found = on_found
         self._journal: JournalWriter | None = None
         self._claim: IO[bytes] | None = None
         self._saved: object = None
@@ -94,6 +104,11 @@ class Autosave:
         self._wake.set()
 
     def _run(self) -> None:
+        if self._on_found is not None:
+            with suppress(OSError):
+                found = find_work(self._session, self._folder)
+                if found is not None and not self._stopped:
+                    self._on_found(found)
         while not self._stopped:
             self._wake.wait()
             self._wake.clear()

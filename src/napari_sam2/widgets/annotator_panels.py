@@ -13,6 +13,7 @@ from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import NO_IMAGE, PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel
+from napari_sam2.widgets.results_panel import ResultsPanel
 from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, table_view
 from napari_sam2.widgets.work_panel import WorkPanel
 from sam2_backbone.variants import list_variants
@@ -40,6 +41,7 @@ class AnnotatorPanels:
             propagate_key=keys[KeyAction.PROPAGATE], cancel_key=keys[KeyAction.CANCEL]
         )
         self.labels = LabelsPanel()
+        self.results = ResultsPanel()
         self.keys = KeysPanel()
         self.work = WorkPanel(undo_key=keys[KeyAction.UNDO], redo_key=keys[KeyAction.REDO])
         self._tabs = QTabWidget()
@@ -47,6 +49,7 @@ class AnnotatorPanels:
         for panel, name in (
             (self.propagation, "Follow"),
             (self.labels, "Labels"),
+            (self.results, "Results"),
             (self.keys, "Keys"),
             (self.model, "Model"),
         ):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Points, Shapes
+from napari.layers import Image, Labels, Points, Shapes, Tracks
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QEventLoop, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_sam2.layers.keymap import Hold, KeyAction
@@ -24,15 +24,17 @@ from napari_sam2.widgets.object_requests import ObjectRequests
 from napari_sam2.widgets.open_images import OpenImages
 from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
+from napari_sam2.widgets.result_requests import ResultRequests
 from napari_sam2.widgets.run_control import LongRun, RunControl
 from napari_sam2.widgets.run_progress import frames_to_visit
+from napari_sam2.widgets.waiting import wait_until
+from napari_sam2.widgets.work_requests import WorkRequests
 from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
     from napari_sam2.session.history import Direction
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 annotate"
-_POLL_MS = 5
 _SHOW_MS = 30
 
 
@@ -56,6 +58,8 @@ class AnnotateWidget(QWidget):
         self._pointer = RestingPointer(napari_viewer)
         self._panels = AnnotatorPanels(self)
         self._objects = ObjectRequests(self._panels.objects, self._images)
+        self._results = ResultRequests(napari_viewer, self._panels.results, self._images, self._run)
+        self._work = WorkRequests(self._panels.work, self._images, self._run)
         self._keys = KeyBindings(napari_viewer, self._key_calls())
         self._positive = True
         self._news = ""
@@ -191,6 +195,30 @@ class AnnotateWidget(QWidget):
         """End the propagation after the frame it is at; the frames done so far are kept."""
         self._run.cancel()
 
+    def save(self, path: str | Path) -> None:
+        """Write the session to a file."""
+        self._work.save(path)
+
+    def load(self, path: str | Path) -> None:
+        """Go on with a session file of this image."""
+        self._work.load(path)
+
+    def show_tracks(self) -> Tracks | None:
+        """Add a Tracks layer of all objects, or bring it up to date."""
+        return self._results.show_tracks()
+
+    def measure(self) -> None:
+        """Measure all objects in the background, and show the table."""
+        self._results.measure()
+
+    def export_labels(self, path: str | Path) -> None:
+        """Write the labels as OME-TIFF (.tif) or OME-Zarr (.zarr) in the background."""
+        self._results.export_labels(path)
+
+    def export_table(self, path: str | Path) -> None:
+        """Measure all objects in the background, and write the table as CSV."""
+        self._results.export_table(path)
+
     def wait(self, timeout: float = 60.0) -> None:
         """Let the window live until prompts, jobs and what they draw are finished.
 
@@ -199,16 +227,7 @@ class AnnotateWidget(QWidget):
         TimeoutError
             If there is still work after `timeout` seconds.
         """
-        end = time.monotonic() + timeout
-        loop = QEventLoop()
-        poll = QTimer()
-        poll.setInterval(_POLL_MS)
-        poll.timeout.connect(partial(self._leave_when_settled, loop, end))
-        poll.start()
-        loop.exec()
-        poll.stop()
-        if not self.is_settled:
-            raise TimeoutError(f"The annotator was still at work after {timeout:g} s.")
+        wait_until(lambda: self.is_settled, timeout)
 
     @property
     def is_settled(self) -> bool:
@@ -265,6 +284,9 @@ class AnnotateWidget(QWidget):
         self._images.layer_made.connect(self._keys.bind_layer)
         self._keys.changed.connect(self._show_keys)
         self._keys.refused.connect(self._say)
+        for requests in (self._results, self._work):
+            requests.told.connect(self._tell)
+        self._results.refused.connect(self._say)
         self._pointer.rested.connect(self._on_pointer_rested)
         self._pointer.moved.connect(self._on_pointer_moved)
 
@@ -403,10 +425,6 @@ class AnnotateWidget(QWidget):
     def _say(self, sentence: str) -> None:
         show_warning(sentence)
 
-    def _leave_when_settled(self, loop: QEventLoop, end: float) -> None:
-        if self.is_settled or time.monotonic() > end:
-            loop.quit()
-
     # Showing
 
     def _show_keys(self) -> None:
@@ -419,6 +437,8 @@ class AnnotateWidget(QWidget):
 
     def _show_everything(self) -> None:
         self._panels.show_session(self._images)
+        self._results.show_ready()
+        self._work.show_offer()
         self._show_run()
         self._show_status()
 

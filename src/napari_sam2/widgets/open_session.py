@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers import navigation
 from napari_sam2.layers.annotation import AnnotationLayers
@@ -18,6 +18,7 @@ from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.prompt_layers import PromptKey
 from napari_sam2.layers.strokes import Stroke
+from napari_sam2.session.autosave import Autosave
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
 from napari_sam2.widgets.summaries import candidate_text
@@ -25,6 +26,7 @@ from napari_sam2.widgets.summaries import candidate_text
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
+    from napari_sam2.session.journal import Recovered
     from napari_sam2.session.masks import StoredMask
     from napari_sam2.session.session import Session
 
@@ -62,6 +64,7 @@ class OpenSession(QObject):
     failed = Signal(object)
     """The exception of a request."""
     image_removed = Signal()
+    _work_found = Signal(object)
 
     def __init__(
         self, viewer: Any, image: Image, geometry: FrameGeometry, session: Session, jobs: Jobs
@@ -98,6 +101,10 @@ class OpenSession(QObject):
         self.layers.painted.connect(self._on_painted)
         self.layers.refused.connect(self._on_refused)
         self.layers.image_removed.connect(self._on_image_removed)
+        self.found_work: Recovered | None = None
+        """Earlier work on this image that may be taken up."""
+        self._work_found.connect(self._on_work_found, Qt.ConnectionType.QueuedConnection)
+        self.autosave = Autosave(session, on_found=self._work_found.emit)
 
     @property
     def is_settled(self) -> bool:
@@ -258,6 +265,7 @@ class OpenSession(QObject):
         self.mirror.stop()
         self._jobs.request_done.disconnect(self._on_request_done)
         self._timer.stop()
+        self.autosave.stop()
 
     # Inside
 
@@ -341,6 +349,10 @@ class OpenSession(QObject):
                 if error is None:
                     text = candidate_text(self.session, request.obj_id, request.frame_idx)
                     self.told.emit(text)
+        self.changed.emit()
+
+    def _on_work_found(self, found: Recovered) -> None:
+        self.found_work = found
         self.changed.emit()
 
     def _on_objects(self) -> None:

@@ -24,12 +24,15 @@ class LongRun:
         How many different ones there will be; asked in the main thread after the first.
     doing, unit
         Said while it runs, and of what was done: "Propagating", "frames".
+    done
+        Called in the main thread at the end, unless it failed or was cancelled.
     """
 
     steps: Steps
     count_steps: Callable[[], int]
     doing: str = "Propagating"
     unit: str = "frames"
+    done: Callable[[], None] | None = None
 
 
 class RunControl(QObject):
@@ -105,3 +108,5 @@ class RunControl(QObject):
             if error is None:
                 done = f"{run.num_steps} {what.unit} are done"
                 self.ended.emit(f"Cancelled; {done} and kept. " if cancelled else f"{done}. ")
+                if what.done is not None and not cancelled:
+                    what.done()

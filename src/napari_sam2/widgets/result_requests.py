@@ -1,0 +1,176 @@
+"""Room: how results are asked for: what is measured, where a file goes, which layer is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog
+
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.results import calibration_of, new_tracks_layer
+from napari_sam2.session.export import export_labels
+from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
+from napari_sam2.widgets.measurement_table import MeasurementTable
+from napari_sam2.widgets.run_control import LongRun, RunControl
+
+if TYPE_CHECKING:
+    from napari.layers import Tracks
+
+    from napari_sam2.session.session import Session
+    from napari_sam2.widgets.open_images import OpenImages
+    from napari_sam2.widgets.open_session import OpenSession
+    from napari_sam2.widgets.results_panel import ResultsPanel
+
+_NOTHING = "There is no mask yet: click an object first."
+
+
+class ResultRequests(QObject):
+    """Makes layers, tables and files of what the session in hand knows."""
+
+    refused = Signal(str)
+    """Why there is no result."""
+    told = Signal(str)
+    """What was made."""
+
+    def __init__(
+        self, viewer: Any, panel: ResultsPanel, images: OpenImages, run: RunControl
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._panel = panel
+        self._images = images
+        self._run = run
+        self._table: MeasurementTable | None = None
+        panel.tracks_asked.connect(self.show_tracks)
+        panel.measure_asked.connect(self.measure)
+        panel.labels_asked.connect(self._ask_for_labels)
+        panel.table_asked.connect(self._ask_for_table)
+
+    @property
+    def table(self) -> MeasurementTable | None:
+        """The table of measurements, None before there is one."""
+        return self._table
+
+    def show_ready(self) -> None:
+        """Show whether there are masks, and keep the table at what is chosen."""
+        current = self._images.current
+        objects = () if current is None else current.session.document.objects.values()
+        self._panel.show_ready("" if any(state.masks for state in objects) else _NOTHING)
+        if self._table is not None and current is not None:
+            self._table.show_current(current.obj_id, current.frame_idx)
+
+    def show_tracks(self) -> Tracks | None:
+        """Add a Tracks layer, or bring the one that is there up to date."""
+        current = self._images.current
+        if current is None:
+            return None
+        try:
+            layer = new_tracks_layer(
+                current.session,
+                current.image,
+                current.geometry,
+                world_units=self._viewer.layers.units,
+            )
+        except LayerRefusedError as error:
+            self.refused.emit(str(error))
+            return None
+        active = self._viewer.layers.selection.active
+        known = [known for known in self._viewer.layers if known.name == layer.name]
+        for old in known:
+            self._viewer.layers.remove(old)
+        self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = active
+        return layer
+
+    def measure(self) -> None:
+        """Measure all objects and show the table."""
+        self._measure(None)
+
+    def export_table(self, path: str | Path) -> None:
+        """Measure all objects and write the table as CSV."""
+        self._measure(Path(path))
+
+    def export_labels(self, path: str | Path) -> None:
+        """Write the labels of all frames to .tif or .zarr, replacing what is there."""
+        current = self._images.current
+        if current is not None:
+            session = current.session
+            steps = partial(
+                export_labels, session, path, self._calibration(current), overwrite=True
+            )
+            done = partial(self._tell, f"The labels are in {Path(path).name}. ")
+            run = LongRun(steps, lambda: session.num_frames, "Exporting", "frames", done)
+            self._run.start(current, run)
+
+    def _measure(self, path: Path | None) -> None:
+        current = self._images.current
+        if current is not None:
+            rows: list[Measurement] = []
+            calibration = self._calibration(current)
+            steps = partial(_measured, current.session, calibration, rows, path)
+            done = partial(self._on_measured, rows, calibration, path)
+            count = partial(_frames_with_masks, current.session)
+            self._run.start(current, LongRun(steps, count, "Measuring", "frames", done))
+
+    def _on_measured(
+        self, rows: list[Measurement], calibration: Calibration, path: Path | None
+    ) -> None:
+        if path is not None:
+            self._tell(f"The table is in {path.name}. ")
+            return
+        if self._table is None:
+            self._table = MeasurementTable()
+            self._table.row_chosen.connect(self._on_row_chosen)
+            self._table.destroyed.connect(self._on_table_gone)
+            self._viewer.window.add_dock_widget(
+                self._table, name="SAM 2 measurements", area="bottom"
+            )
+        self._table.show_rows(rows, calibration)
+        self.show_ready()
+
+    def _on_table_gone(self) -> None:
+        self._table = None
+
+    def _on_row_chosen(self, obj_id: int, frame_idx: int) -> None:
+        current = self._images.current
+        if current is not None and obj_id in current.session.document.objects:
+            current.choose(obj_id)
+            current.show_frame(frame_idx)
+
+    def _ask_for_labels(self) -> None:
+        kinds = "OME-TIFF (*.ome.tif *.tif);;OME-Zarr (*.ome.zarr *.zarr)"
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", "labels.ome.tif", kinds)
+        if path:
+            self.export_labels(path)
+
+    def _ask_for_table(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
+        )
+        if path:
+            self.export_table(path)
+
+    def _calibration(self, opened: OpenSession) -> Calibration:
+        return calibration_of(opened.image, opened.geometry)
+
+    def _tell(self, news: str) -> None:
+        self.told.emit(news)
+
+
+def _measured(
+    session: Session, calibration: Calibration, rows: list[Measurement], path: Path | None
+) -> Iterator[int]:
+    """Gather measurements frame by frame in the worker, and write them at the end."""
+    for frame_idx, measurements in measure(session, calibration):
+        rows.extend(measurements)
+        yield frame_idx
+    if path is not None:
+        write_csv(path, rows, calibration)
+
+
+def _frames_with_masks(session: Session) -> int:
+    return len({t for state in session.document.objects.values() for t in state.masks})

@@ -1,0 +1,35 @@
+"""Room: waiting for something while the window lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from qtpy.QtCore import QEventLoop, QTimer
+
+_POLL_MS = 5
+
+
+def wait_until(is_settled: Callable[[], bool], timeout: float) -> None:
+    """Run Qt's event loop until something is so.
+
+    Raises
+    ------
+    TimeoutError
+        If it is not after `timeout` seconds.
+    """
+    end = time.monotonic() + timeout
+    loop, poll = QEventLoop(), QTimer()
+    poll.setInterval(_POLL_MS)
+    poll.timeout.connect(partial(_leave, loop, is_settled, end))
+    poll.start()
+    loop.exec()
+    poll.stop()
+    if not is_settled():
+        raise TimeoutError(f"The annotator was still at work after {timeout:g} s.")
+
+
+def _leave(loop: QEventLoop, is_settled: Callable[[], bool], end: float) -> None:
+    if is_settled() or time.monotonic() > end:
+        loop.quit()

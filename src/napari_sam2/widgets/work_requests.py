@@ -1,0 +1,109 @@
+"""Room: how work is kept and found again: saved to a file, opened from one, taken up."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog
+
+from napari_sam2.session import files
+
+if TYPE_CHECKING:
+    from napari_sam2.session.autosave import Autosave
+    from napari_sam2.session.journal import Recovered
+    from napari_sam2.session.session import Session
+    from napari_sam2.widgets.open_images import OpenImages
+    from napari_sam2.widgets.run_control import RunControl
+    from napari_sam2.widgets.work_panel import WorkPanel
+
+_SESSIONS = "Session (*.json)"
+
+
+class WorkRequests(QObject):
+    """Carries requests of the work panel to the session in hand."""
+
+    told = Signal(str)
+    """What was done."""
+
+    def __init__(self, panel: WorkPanel, images: OpenImages, run: RunControl) -> None:
+        super().__init__()
+        self._panel = panel
+        self._images = images
+        self._run = run
+        panel.save_asked.connect(self._on_save)
+        panel.open_asked.connect(self._on_open)
+        panel.taken_up.connect(self.take_up)
+        panel.put_away.connect(self.put_away)
+
+    def show_offer(self) -> None:
+        """Offer what was found of earlier work on the image in hand."""
+        current = self._images.current
+        found = None if current is None else current.found_work
+        if found is None:
+            self._panel.offer("")
+            return
+        at = time.strftime("%d %B %H:%M", time.localtime(found.saved_at))
+        self._panel.offer(f"Work on this image from {at} was found: {found.summary}.")
+
+    def save(self, path: str | Path) -> None:
+        """Write the session to a file, after all that was asked before."""
+        current = self._images.current
+        if current is not None:
+            current.edit(partial(current.session.save, path))
+            self.told.emit(f"Saved to {Path(path).name}. ")
+
+    def load(self, path: str | Path) -> None:
+        """Go on with a session file of this image; what is at hand is kept as found work."""
+        current = self._images.current
+        if current is not None:
+            self._run.cancel()
+            current.autosave.begin_anew()
+            current.edit(partial(_load, current.session, Path(path)))
+
+    def take_up(self) -> None:
+        """Go on where the work that was found ended."""
+        current = self._images.current
+        if current is not None and current.found_work is not None:
+            found, current.found_work = current.found_work, None
+            self._run.cancel()
+            current.edit(partial(_take_up, current.session, current.autosave, found))
+            self.show_offer()
+
+    def put_away(self) -> None:
+        """Delete the work that was found."""
+        current = self._images.current
+        if current is not None and current.found_work is not None:
+            found, current.found_work = current.found_work, None
+            found.path.unlink(missing_ok=True)
+            self.show_offer()
+
+    def _on_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self._panel, "Save the session", "session.json", _SESSIONS
+        )
+        if path:
+            self.save(path)
+
+    def _on_open(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self._panel, "Open a session", "", _SESSIONS)
+        if path:
+            self.load(path)
+
+
+def _load(session: Session, path: Path) -> None:
+    saved = files.read(path)
+    saved.open_image(session.source)  # refuses another image
+    session.restore(saved.contents, path.name)
+
+
+def _take_up(session: Session, autosave: Autosave, found: Recovered) -> None:
+    if session.document.objects:
+        autosave.begin_anew()
+    session.restore(found.contents, "found")
+    autosave.save_now()
+    if not autosave.problem:
+        found.path.unlink(missing_ok=True)

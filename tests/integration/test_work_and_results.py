@@ -1,0 +1,83 @@
+"""Work that is found again, saved and opened, and results, in a real viewer."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import tifffile
+from qtpy.QtCore import Qt
+
+from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session.autosave import Autosave
+from napari_sam2.session.session import Session
+from napari_sam2.widgets.main_widget import annotate
+
+STACK = moving_discs()
+
+
+def test_work_of_a_process_that_died_is_offered_and_taken_up(
+    viewer, fake_model, messages, qtbot
+) -> None:
+    earlier = Session(FakeFrames(STACK), predictor_factory=FakePredictor)
+    saving = Autosave(earlier)
+    earlier.add_point(earlier.new_object("cell"), 0, (12, 12))
+    list(earlier.propagate())
+    saving.stop()
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    work = annotator._panels.work
+    qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
+    assert "1 objects with 8 masks" in work._found.text()
+    work.taken_up.emit()
+    annotator.wait(timeout=20)
+    assert annotator.session.document == earlier.document
+    assert len(annotator.points_layer.data) == 1
+    np.testing.assert_array_equal(annotator.labels_layer.data[7], earlier.labels(7))
+    assert not work._offer.isVisibleTo(work)
+    annotator.points_layer.add((4, 30, 24))
+    annotator.wait(timeout=20)
+    assert annotator.session.objects[0].prompted_frames == (0, 4)
+    assert annotator._images.current.autosave.path.exists()
+    assert messages == []
+
+
+def test_save_open_and_results(viewer, fake_model, messages, tmp_path) -> None:
+    layer = viewer.add_image(STACK, scale=(2, 0.5, 0.5), units=("s", "um", "um"))
+    annotator = annotate(viewer, layer)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    annotator.wait(timeout=20)
+    session = annotator.session
+    annotator.save(tmp_path / "session.json")
+    saved = session.document
+    annotator.points_layer.add((0, 40, 50))
+    annotator.wait(timeout=20)
+    assert session.document != saved
+    annotator.load(tmp_path / "session.json")
+    annotator.wait(timeout=20)
+    assert session.document == saved
+    assert len(annotator.points_layer.data) == 1
+
+    tracks = annotator.show_tracks()
+    np.testing.assert_allclose(tracks.data[0], [1, 0, 12, 12], atol=0.1)
+    np.testing.assert_allclose(tracks.scale, (2, 0.5, 0.5))
+    annotator.show_tracks()
+    assert [known.name for known in viewer.layers].count("SAM 2 tracks") == 1
+    annotator.measure()
+    annotator.wait(timeout=20)
+    table = annotator._results.table
+    assert table.cells.rowCount() == 8
+    assert table.cells.headerData(6, Qt.Orientation.Horizontal) == "area [µm²]"
+    table.selectRow(5)
+    assert viewer.dims.current_step[0] == 5
+    annotator.export_table(tmp_path / "table.csv")
+    annotator.wait(timeout=20)
+    annotator.export_labels(tmp_path / "labels.ome.tif")
+    annotator.wait(timeout=20)
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[3]["at [s]"]) == 6
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "labels.ome.tif"), annotator.labels_layer.data
+    )
+    assert messages == []
