@@ -62,7 +62,7 @@ class TileSearchSettings:
         Grid points under masks of such a predicted IoU are not asked again.
     always_fraction
         Tiles smaller than this part of the input size are looked through only where a larger tile
-        showed something too small for it.
+        showed something too small for it, or was not sure.
     rules
         Which masks exclude each other.
     """
@@ -76,7 +76,7 @@ class TileSearchSettings:
     share_weight: float = 0.1
     agreement_weight: float = 0.3
     support_iou: float = 0.7
-    confident_iou: float = 0.82
+    confident_iou: float = 0.77
     always_fraction: float = 0.5
     rules: OverlapRules = field(default_factory=lambda: OverlapRules(0.3, 0.3, 0.3, 0))
 
