@@ -194,9 +194,7 @@ class SAM2(nn.Module):
             # tracked frames read two padding points, a mask alone none: as the networks learned it
             num_padding = 0 if prompts.mask_input is not None else 2
             coords = torch.zeros(num_rows, num_padding, 2, device=device)
-            return coords, torch.full(
-                (num_rows, num_padding), -1, dtype=torch.int32, device=device
-            )
+            return coords, torch.full((num_rows, num_padding), -1, dtype=torch.int32, device=device)
         coords = functional.pad(prompts.point_coords.float(), (0, 0, 0, 1))
         return coords, functional.pad(prompts.point_labels.int(), (0, 1), value=-1)
 
