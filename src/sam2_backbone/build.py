@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from timm.utils.model import reparameterize_model
+from torch import nn
 
 from sam2_backbone.checkpoint import load_weights, read_weights, recognise_config
 from sam2_backbone.config import SAM2Config
@@ -29,10 +30,13 @@ def fold_for_inference(model: SAM2) -> SAM2:
 
     The answers stay the same to rounding. The network can no longer be trained, and its tensors
     are no longer those of a weights file. Convolutions come to read and write the channel last,
-    which is faster on CPUs and on tensor cores.
+    which is faster on CPUs and on tensor cores. A trunk without batch norms, as all published
+    variants have, is left as it is.
     """
     model.eval()
     encoder = model.image_encoder
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in encoder.trunk.modules()):
+        return model
     encoder.trunk = reparameterize_model(encoder.trunk, inplace=True)
     return model.to(memory_format=torch.channels_last)
 
