@@ -35,7 +35,7 @@ class MLP(nn.Module):
 
 def flatten_map(x: Tensor) -> Tensor:
     """(B, C, h, w) as tokens (B, h * w, C)."""
-    return x.flatten(2).transpose(1, 2).contiguous()
+    return x.flatten(2).transpose(1, 2)
 
 
 def unflatten_map(x: Tensor, size: tuple[int, int]) -> Tensor:

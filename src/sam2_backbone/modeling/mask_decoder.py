@@ -148,13 +148,17 @@ class MaskDecoder(nn.Module):
 
     def _masks(self, tokens: Tensor, image: Tensor, high_res: tuple[Tensor, Tensor]) -> Tensor:
         stride4, stride8 = high_res
-        # contiguous: the gradient comes back so, and GELU is slow where the two layouts differ
-        x = functional.gelu(self.upscale_norm(self.upscale1(image) + stride8).contiguous())
-        x = functional.gelu((self.upscale2(x) + stride4).contiguous())  # (N, C / 8, 4h, 4w)
+        x = self.upscale_norm(self.upscale1(image) + stride8)
+        x = self.upscale2(functional.gelu(self._laid_out(x))) + stride4
+        x = functional.gelu(self._laid_out(x))  # (N, C / 8, 4h, 4w)
         weights = torch.stack(
             [head(tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1
         )  # (N, M, C / 8)
         return torch.einsum("nmc,nchw->nmhw", weights, x)
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        # gradients come back contiguous, and GELU's is ten times slower where the two layouts differ
+        return x.contiguous() if self.training else x
 
     def _stable_or_best(self, masks: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the single mask where it is stable, else the best of the several."""
