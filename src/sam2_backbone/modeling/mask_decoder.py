@@ -157,7 +157,7 @@ class MaskDecoder(nn.Module):
         return torch.einsum("nmc,nchw->nmhw", weights, x)
 
     def _laid_out(self, x: Tensor) -> Tensor:
-        # gradients come back contiguous, and GELU's is ten times slower where the two layouts differ
+        # gradients come back contiguous; GELU's is ten times slower where layouts differ
         return x.contiguous() if self.training else x
 
     def _stable_or_best(self, masks: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
