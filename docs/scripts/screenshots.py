@@ -1,4 +1,4 @@
-"""Take the pictures of the documentation: a real window, the bundled movie, the embedded model.
+"""Take the pictures of the documentation: a real window, the bundled samples, the embedded model.
 
 On a machine without a screen:
 
@@ -8,81 +8,196 @@ On a machine without a screen:
 from __future__ import annotations
 
 import argparse
-import time
+import os
+import tempfile
+from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
 import tifffile
-from qtpy.QtWidgets import QApplication
+from PIL import Image
+from qtpy.QtTest import QTest
+from scipy.ndimage import gaussian_filter
 
 import napari_sam2
 from napari_sam2 import sample_data
 from napari_sam2.demo import clicks_on
 
 IMAGES = Path(__file__).parents[1] / "images"
-NUM_CELLS = 4  # those in the middle; the others leave the field at once
+NUM_CELLS = 8
+NARROW = 360
 
 
-def settle(seconds: float = 0.3) -> None:
+class Camera:
+    """A window of one size, and where its pictures go."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.viewer = napari.Viewer(show=True)
+        self.viewer.window.resize(1240, 940)
+
+    def annotate(self, sample: tuple[Any, dict[str, Any], str]) -> Any:
+        """Show a sample alone and take it in hand."""
+        data, options, _ = sample
+        layer = self.viewer.add_image(data, **options)
+        annotator = napari_sam2.annotate(self.viewer, layer)
+        for other in list(self.viewer.layers):
+            if other.name.startswith("SAM 2") and not annotator._images.current.layers.owns(other):
+                self.viewer.layers.remove(other)
+        settle()
+        self.viewer.reset_view()
+        settle()
+        return annotator
+
+    def shoot(self, name: str) -> None:
+        settle()
+        path = self.out / f"{name}.png"
+        self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+        # napari's windows have few colours: a palette makes the file a third as large
+        Image.open(path).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
+        print(path)
+
+    def clear(self) -> None:
+        self.viewer.layers.clear()
+        settle()
+
+
+def settle(ms: int = 400) -> None:
     """Let Qt lay out and draw; twice, since a dock that grows shrinks the canvas."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
+    QTest.qWait(ms)
 
 
-def shoot(viewer: napari.Viewer, name: str, out: Path) -> None:
-    settle()
-    viewer.window.screenshot(str(out / f"{name}.png"), canvas_only=False, flash=False)
-    print(out / f"{name}.png")
-
-
-def track_movie(viewer: napari.Viewer, variant: str) -> object:
-    """Click the nuclei of the demonstration on the first frame and follow them to the last."""
-    data, options, _ = sample_data.cell_migration()[0]
-    layer = viewer.add_image(data, **options)
-    annotator = napari_sam2.annotate(viewer, layer, variant=variant)
-    settle()
-    viewer.reset_view()
+def nuclei() -> list[tuple[float, float]]:
     folder = files("napari_sam2") / "samples"
     with as_file(folder / "cell_migration_labels.tif") as path:
-        reference = tifffile.imread(path)
-    for _, y, x in clicks_on(reference)[:NUM_CELLS]:
-        annotator.new_object()
+        return [(y, x) for _, y, x in clicks_on(tifffile.imread(path))[:NUM_CELLS]]
+
+
+def movie(camera: Camera) -> None:
+    """Clicks, the narrow panel, a run, tracks and measurements."""
+    viewer = camera.viewer
+    annotator = camera.annotate(sample_data.cell_migration()[0])
+    viewer.dims.set_point(0, 0)
+    for number, (y, x) in enumerate(nuclei()):
+        if number:
+            annotator.new_object()
         annotator.points_layer.add((0, y, x))
         annotator.wait(timeout=600)
+    annotator.labels_layer.opacity = 0.5
+    viewer.theme = "light"
+    camera.shoot("annotate_clicks")
+    viewer.theme = "dark"
+    annotator.propagate("forward")
+    while len(annotator.session.objects[0].mask_frames) < 10:
+        QTest.qWait(20)
+    viewer.dims.set_point(0, 8)
+    camera.shoot("track_running")
+    annotator.wait(timeout=3600)
+    annotator.session.rename_object(1, "Mother")
+    annotator.session.lock(2)
+    annotator.session.hide(3)
+    annotator.wait(timeout=60)
+    narrow(camera, annotator)
+    annotator.show_tracks()
+    annotator.measure()
+    annotator.wait(timeout=600)
+    annotator._panels._tabs.setCurrentWidget(annotator._panels.results)
+    annotator._results.table.selectRow(20)
+    camera.shoot("track_results")
+    viewer.window.remove_dock_widget(annotator._results.table)
+    annotator._panels._tabs.setCurrentIndex(0)
+    print("frames followed:", [len(r.mask_frames) for r in annotator.session.objects])
+
+
+def narrow(camera: Camera, annotator: Any) -> None:
+    """The panel in 360 pixels of width, dark beside light, every tab once."""
+    pictures = []
+    tabs = annotator._panels._tabs
+    annotator.setFixedWidth(NARROW)
+    for theme, tab in (("dark", 0), ("light", 0), ("dark", 3), ("light", 2)):
+        camera.viewer.theme = theme
+        tabs.setCurrentIndex(tab)
+        settle()
+        path = camera.out / "one.png"
+        annotator.grab().save(str(path))
+        pictures.append(Image.open(path).convert("RGB"))
+        path.unlink()
+    annotator.setMinimumWidth(0)
+    annotator.setMaximumWidth(16777215)
+    tabs.setCurrentIndex(0)
+    camera.viewer.theme = "dark"
+    wide = Image.new("RGB", (sum(p.width for p in pictures) + 24, pictures[0].height), "white")
+    left = 0
+    for picture in pictures:
+        wide.paste(picture, (left, 0))
+        left += picture.width + 8
+    wide.quantize(256, kmeans=2).save(camera.out / "panel_narrow.png", optimize=True)
+    print(camera.out / "panel_narrow.png", pictures[0].size)
+
+
+def shapes(camera: Camera) -> None:
+    """A polygon, a box and a click on one image."""
+    annotator = camera.annotate(sample_data.phase_contrast()[0])
+    height, width = annotator.session.height, annotator.session.width
+    angles = np.linspace(0, 2 * np.pi, 13)[:-1]
+    ring = [(height * (0.102 + 0.037 * np.sin(a)), width * (0.130 + 0.037 * np.cos(a)))
+            for a in angles]  # fmt: skip
+    annotator.shapes_layer.add_polygons([ring])
+    annotator.wait(timeout=600)
+    annotator.new_object()
+    y0, x0, y1, x1 = 0.35 * height, 0.30 * width, 0.52 * height, 0.50 * width
+    annotator.shapes_layer.add_rectangles([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
+    annotator.wait(timeout=600)
+    annotator.new_object()
+    annotator.points_layer.add((0.209 * height, 0.73 * width))
+    annotator.wait(timeout=600)
+    annotator.labels_layer.opacity = 0.4
+    camera.shoot("annotate_shapes")
+
+
+def slices(camera: Camera) -> None:
+    """Nuclei of a stack, followed from the middle slice."""
+    data, options, kind = sample_data.nuclei_3d()[0]
+    annotator = camera.annotate((data, options, kind))
+    middle = len(data) // 2
+    smooth = gaussian_filter(np.asarray(data[middle], float), 8)
+    taken = np.ones(smooth.shape, bool)
+    taken[30:-30, 30:-30] = False  # nuclei that are whole
+    for number in range(4):
+        y, x = np.unravel_index(np.argmax(np.where(taken, -1, smooth)), smooth.shape)
+        if number:
+            annotator.new_object()
+        annotator.points_layer.add((middle, y, x))
+        annotator.wait(timeout=600)
+        taken[max(y - 25, 0) : y + 25, max(x - 25, 0) : x + 25] = True
+    annotator.labels_layer.opacity = 0.4
     annotator.propagate("both")
     annotator.wait(timeout=3600)
-    return annotator
+    camera.viewer.dims.set_point(0, (middle + 3) * options["scale"][0])
+    camera.shoot("track_slices")
+
+
+PICTURES: dict[str, Callable[[Camera], None]] = {
+    "movie": movie, "shapes": shapes, "slices": slices,
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES)
-    parser.add_argument("--variant", default="micro")
-    parser.add_argument("--frame", type=int, default=6, help="shown in the dark picture")
+    parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1200, 800)
-    annotator = track_movie(viewer, arguments.variant)
-    followed = [len(record.mask_frames) for record in annotator.session.objects]
-    print("frames followed:", followed)
-    annotator.labels_layer.opacity = 0.5
-    viewer.theme = "light"
-    viewer.dims.set_point(0, 0)
-    shoot(viewer, "annotate_light", arguments.out)
-    viewer.theme = "dark"
-    viewer.dims.set_point(0, arguments.frame)
-    shoot(viewer, "annotate_dark", arguments.out)
-    annotator.setFixedWidth(360)
-    settle()
-    annotator.grab().save(str(arguments.out / "widget_narrow.png"))
-    areas = [np.count_nonzero(annotator.labels_layer.data[t]) for t in range(0, 48, 8)]
-    print("labelled pixels on every eighth frame:", areas)
-    viewer.close()
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["NAPARI_SAM2_CACHE"] = cache
+        camera = Camera(arguments.out)
+        for name in arguments.only:
+            PICTURES[name](camera)
+            camera.clear()
+        camera.viewer.close()
 
 
 if __name__ == "__main__":

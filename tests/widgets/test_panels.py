@@ -133,10 +133,11 @@ def test_object_table(qtbot) -> None:
     def texts(row):
         return [cells.data(cells.index(row, column)) for column in range(4)]
 
-    assert texts(0) == ["Cell 1", "tracked", "0.88", "5 um²"]
+    assert texts(0) == ["Cell 1", "tracked", "0.88", "5"]
+    assert cells.headerData(3, Qt.Orientation.Horizontal) == "um²"
     assert table.selected == (3,)
     panel.show_objects(TableView(document, 0), 3)
-    assert texts(1) == ["Cell 2", "prompted", "–", "20 px"]
+    assert texts(1) == ["Cell 2", "prompted", "–", "20"]
     panel.show_objects(TableView(document, 7), 3)
     assert texts(1) == ["Cell 2", "–", "–", "–"]
     tip = cells.data(cells.index(1, 1), Qt.ItemDataRole.ToolTipRole)

@@ -296,7 +296,8 @@ class AnnotationLayers:
             geo.copy_transform(self.image, layer, world_units=world_units)
 
     def _show_hidden(self) -> None:
-        hidden = frozenset(r.obj_id for r in self._session.objects if r.is_hidden)
+        objects = self._session.document.objects
+        hidden = frozenset(obj_id for obj_id, state in objects.items() if state.hidden)
         if self._labels is not None:
             self._writer.show_colours(self._labels, hidden)
         if self._points is not None and self._shapes is not None:

@@ -89,6 +89,11 @@ def marker_size(geometry: FrameGeometry) -> float:
 
 def dress_points(points: Points, obj_id: int, polarity: int) -> None:
     """Give the next clicks an object, its colour and a polarity; placed ones stay as they are."""
+    now = points.feature_defaults
+    dressed = (int(now["obj_id"].iloc[0]), str(now["polarity"].iloc[0]))
+    # each assignment makes napari draw anew
+    if dressed == (obj_id, _POLARITY[polarity]) and not points.selected_data and obj_id:
+        return
     points.selected_data = set()
     points.feature_defaults = {"obj_id": obj_id, "polarity": _POLARITY[polarity]}
     points.current_face_color = [*colour_of(max(obj_id, 1)), 1.0]
@@ -97,6 +102,9 @@ def dress_points(points: Points, obj_id: int, polarity: int) -> None:
 
 def dress_shapes(shapes: Shapes, obj_id: int) -> None:
     """Give the next shapes an object and its colour; drawn ones stay as they are."""
+    now = int(shapes.feature_defaults["obj_id"].iloc[0])
+    if now == obj_id and not shapes.selected_data and obj_id:
+        return
     shapes.selected_data = set()
     shapes.feature_defaults = {"obj_id": obj_id}
     shapes.current_edge_color = [*colour_of(max(obj_id, 1)), 1.0]

@@ -58,7 +58,9 @@ class MeasurementModel(QAbstractTableModel):
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column, unknown values last."""
+        """Sort by a column, unknown values last; −1 leaves the order of frames."""
+        if column < 0:
+            return
         self.layoutAboutToBeChanged.emit()
 
         def key(row: Measurement) -> tuple[bool, Any]:
@@ -94,7 +96,11 @@ class MeasurementTable(QTableView):
         """Show other measurements."""
         self.setSortingEnabled(False)
         self.cells.show_rows(rows, calibration)
+        header = self.horizontalHeader()
+        assert header is not None
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
+        self.resizeColumnsToContents()
 
     def show_current(self, obj_id: int | None, frame_idx: int | None) -> None:
         """Select the row of an object on a frame, if there is one."""

@@ -22,15 +22,15 @@ _TIPS = (
     "Name; double-click to change it.",
     "On the frame on display: prompted, tracked, locked, absent, or not reached yet.",
     "Predicted overlap (IoU) of the mask on the frame on display with the object, 0 to 1.",
-    "Area of the mask on the frame on display.",
+    "Area of the mask on the frame on display, in the unit above.",
     "Whether the object is drawn; a hidden one stays in the labels.",
     "A locked object is never overwritten, on no frame.",
 )
-_WIDTHS = (0, 66, 44, 66, 32, 36)
+_WIDTHS = (0, 68, 42, 52, 30, 36)
 _Role = Qt.ItemDataRole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TableView:
     """What the table shows.
 
@@ -48,6 +48,13 @@ class TableView:
     frame_idx: int | None
     pixel_area: float = 1.0
     unit: str = "px"
+
+    def is_like(self, other: TableView) -> bool:
+        """Whether the same is shown; documents are told apart by identity, not mask by mask."""
+        return self.document is other.document and (
+            (self.frame_idx, self.pixel_area, self.unit)
+            == (other.frame_idx, other.pixel_area, other.unit)
+        )
 
 
 class ObjectTableModel(QAbstractTableModel):
@@ -76,8 +83,9 @@ class ObjectTableModel(QAbstractTableModel):
                 new = QModelIndex() if row is None else self.index(row, index.column())
                 self.changePersistentIndex(index, new)
             self.layoutChanged.emit()
-        elif view != self._view:
+        elif not view.is_like(self._view):
             self._view = view
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, _AREA, _AREA)
             if ids:
                 self.dataChanged.emit(self.index(0, 0), self.index(len(ids) - 1, len(_HEADERS) - 1))
 
@@ -103,7 +111,8 @@ class ObjectTableModel(QAbstractTableModel):
         """Name a column."""
         if orientation == Qt.Orientation.Horizontal:
             if role == _Role.DisplayRole:
-                return _HEADERS[section]
+                square = "" if self._view.unit == "px" else "²"
+                return f"{self._view.unit}{square}" if section == _AREA else _HEADERS[section]
             if role == _Role.ToolTipRole:
                 return _TIPS[section]
         return None
@@ -162,7 +171,7 @@ class ObjectTableModel(QAbstractTableModel):
         if column == _SCORE:
             return "–" if np.isnan(mask.iou) else f"{mask.iou:.2f}"
         area = int(np.count_nonzero(mask.logits > 0)) * self._view.pixel_area
-        return f"{area:.4g} {self._view.unit}{'' if self._view.unit == 'px' else '²'}"
+        return f"{area:.4g}"
 
     def _tip(self, state: ObjectState) -> str:
         prompts = len(state.prompts)
@@ -209,6 +218,8 @@ class ObjectTable(QTableView):
             | QAbstractItemView.EditTrigger.EditKeyPressed
         )
         self.setShowGrid(False)
+        # what tells names apart is mostly at their end
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
         self.setMinimumHeight(96)
         rows, header = self.verticalHeader(), self.horizontalHeader()

@@ -63,6 +63,7 @@ class PropagatePanel(QWidget):
         column.addLayout(self._choices())
         column.addLayout(row)
         column.addLayout(second_row)
+        column.addStretch(1)
         self._pause.clicked.connect(self._on_pause)
         self._cancel.clicked.connect(self._on_cancel)
         self.show_idle("")
