@@ -55,6 +55,7 @@ class Window:
 
     def __init__(self, num_frames: int, count: int = 16) -> None:
         import napari
+        from qtpy.QtWidgets import QApplication
 
         import napari_sam2
 
@@ -66,6 +67,12 @@ class Window:
         self.live(0.5)
         self.viewer.reset_view()
         self.live(0.5)
+        # once: looking through all widgets takes longer than a click
+        (self._canvas,) = (
+            widget
+            for widget in QApplication.allWidgets()
+            if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
+        )
 
     def live(self, seconds: float) -> None:
         from qtpy.QtTest import QTest
@@ -76,13 +83,8 @@ class Window:
         """Press and release the left button over a pixel."""
         from qtpy.QtCore import QPoint, Qt
         from qtpy.QtTest import QTest
-        from qtpy.QtWidgets import QApplication
 
-        (canvas,) = (
-            widget
-            for widget in QApplication.allWidgets()
-            if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
-        )
+        canvas = self._canvas
         camera = self.viewer.scene.camera
         size = np.array([canvas.height(), canvas.width()])
         row, column = (np.array((y, x)) - np.array(camera.center[-2:])) * camera.zoom + size / 2

@@ -105,7 +105,7 @@ def movie(camera: Camera) -> None:
     annotator.measure()
     annotator.wait(timeout=600)
     annotator._panels._tabs.setCurrentWidget(annotator._panels.results)
-    annotator._results.table.selectRow(20)
+    annotator._results.table.selectRow(150)
     camera.shoot("track_results")
     viewer.window.remove_dock_widget(annotator._results.table)
     annotator._panels._tabs.setCurrentIndex(0)

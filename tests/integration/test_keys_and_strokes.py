@@ -6,6 +6,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 
 from fakes import moving_discs
+from napari_sam2.widgets import key_bindings
 from napari_sam2.widgets.main_widget import annotate
 
 STACK = moving_discs()
@@ -174,3 +175,26 @@ def test_table_range_lock_and_live(viewer, fake_model, messages) -> None:
     annotator.wait(timeout=20)
     assert [record.obj_id for record in session.objects] == [1]
     assert session.undo_title == "Remove objects"
+
+
+def test_a_key_is_changed(viewer, hand, fake_model, messages, monkeypatch) -> None:
+    monkeypatch.setattr(key_bindings, "write_keys", lambda keys: None)
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    table = annotator._panels.keys._table
+    assert table.item(0, 0).text() == "G"
+    table.item(0, 0).setText("n")
+    assert "polarity" in messages[0]
+    assert table.item(0, 0).text() == "G"
+    table.item(0, 0).setText("p")  # the Points layer's own, which goes to the annotator now
+    assert annotator._panels.propagation._directions["both"].text() == "Both (P)"
+    hand.key(Qt.Key.Key_G)
+    annotator.wait(timeout=20)
+    assert len(annotator.session.objects[0].mask_frames) == 1
+    hand.key(Qt.Key.Key_P)
+    annotator.wait(timeout=20)
+    assert len(annotator.session.objects[0].mask_frames) == 8
+    annotator._panels.keys.defaults_asked.emit()
+    assert table.item(0, 0).text() == "G"

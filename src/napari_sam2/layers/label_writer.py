@@ -98,7 +98,11 @@ class LabelWriter:
         """
         drawn = self._drawn.get(frame_idx, {})
         now = self._masks(frame_idx)
-        changed = set(drawn) | set(now) if obj_ids is None else set(obj_ids)
+        changed = set(drawn) | set(now)
+        if obj_ids is not None:
+            # others may have changed too and be told of later: what is drawn is one moment
+            unseen = {key for key in changed if drawn.get(key) is not now.get(key)}
+            changed = unseen | set(obj_ids)
         boxes = [box_of(masks[key]) for masks in (drawn, now) for key in changed if key in masks]
         if frame_idx in self._spoilt:
             boxes.append(self._spoilt.pop(frame_idx))

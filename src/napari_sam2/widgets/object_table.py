@@ -22,7 +22,7 @@ _TIPS = (
     "Name; double-click to change it.",
     "On the frame on display: prompted, tracked, locked, absent, or not reached yet.",
     "Predicted overlap (IoU) of the mask on the frame on display with the object, 0 to 1.",
-    "Area of the mask on the frame on display, in the unit above.",
+    "Area of the mask on the frame on display: pixels, or the square of the image's unit.",
     "Whether the object is drawn; a hidden one stays in the labels.",
     "A locked object is never overwritten, on no frame.",
 )
@@ -111,8 +111,8 @@ class ObjectTableModel(QAbstractTableModel):
         """Name a column."""
         if orientation == Qt.Orientation.Horizontal:
             if role == _Role.DisplayRole:
-                square = "" if self._view.unit == "px" else "²"
-                return f"{self._view.unit}{square}" if section == _AREA else _HEADERS[section]
+                has_unit = section == _AREA and self._view.unit != "px"
+                return f"{self._view.unit}²" if has_unit else _HEADERS[section]
             if role == _Role.ToolTipRole:
                 return _TIPS[section]
         return None

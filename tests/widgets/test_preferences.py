@@ -1,0 +1,37 @@
+"""What is kept between two starts of napari: the keys that a person has chosen."""
+
+from __future__ import annotations
+
+import pytest
+from napari.settings import get_plugin_settings
+from npe2 import PluginManifest
+
+from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction
+from napari_sam2.widgets.preferences import read_keys, read_preferences, write_keys
+
+
+@pytest.fixture
+def registered(plugin_settings, npe2pm) -> None:
+    npe2pm.register(PluginManifest.from_distribution("napari-sam2"))
+
+
+def test_keys_are_kept(registered) -> None:
+    assert read_keys() == DEFAULT_KEYS
+    write_keys({**DEFAULT_KEYS, KeyAction.PROPAGATE: "P"})
+    assert read_keys()[KeyAction.PROPAGATE] == "P"
+    settings = get_plugin_settings("napari-sam2")
+    assert "propagate: P" in settings.config_path.read_text()
+
+
+def test_keys_that_cannot_be_are_the_default(registered) -> None:
+    settings = get_plugin_settings("napari-sam2").keys
+    settings.propagate, settings.polarity = "Nonsense", "Q"
+    keys = read_keys()
+    assert keys[KeyAction.PROPAGATE] == "G"
+    assert keys[KeyAction.POLARITY] == "N"
+
+
+def test_without_a_manifest_all_is_default(plugin_settings) -> None:
+    assert read_keys() == DEFAULT_KEYS
+    assert read_preferences().variant == "micro"
+    write_keys(DEFAULT_KEYS)
