@@ -198,3 +198,61 @@ def test_a_key_is_changed(viewer, hand, fake_model, messages, monkeypatch) -> No
     assert len(annotator.session.objects[0].mask_frames) == 8
     annotator._panels.keys.defaults_asked.emit()
     assert table.item(0, 0).text() == "G"
+
+
+def test_undo_in_the_middle_of_a_propagation(viewer, hand, slow_model, qtbot, messages) -> None:
+    stack = moving_discs(num_frames=60)
+    annotator = annotate(viewer, viewer.add_image(stack))
+    session, labels = annotator.session, annotator.labels_layer
+    viewer.dims.set_point(0, 0)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    clicked = session.document
+    hand.key(Qt.Key.Key_G)
+    qtbot.waitUntil(lambda: labels.data[5].any(), timeout=20_000)
+    hand.undo()
+    annotator.wait(timeout=20)
+    assert session.document == clicked
+    assert not labels.data[1:].any()
+    qtbot.wait(150)
+    assert session.document == clicked  # the run has ended
+    hand.redo()
+    annotator.wait(timeout=20)
+    assert 5 < len(session.objects[0].mask_frames) < 60
+    # a stroke while it runs is heard between two frames
+    hand.key(Qt.Key.Key_G)
+    viewer.layers.selection.active = labels
+    labels.mode, labels.brush_size = "paint", 5
+    hand.drag((30, 30), (36, 30))
+    qtbot.waitUntil(lambda: session.mask(1, 0)[33, 30], timeout=20_000)
+    assert len(session.objects[0].mask_frames) < 60
+    hand.key(Qt.Key.Key_Escape)
+    annotator.wait(timeout=20)
+    done = len(session.objects[0].mask_frames)
+    assert done < 60
+    np.testing.assert_array_equal(labels.data, [session.labels(t) for t in range(60)])
+    assert messages == []
+
+
+def test_esc_ends_a_polygon_before_it_cancels(viewer, hand, slow_model, qtbot) -> None:
+    annotator = annotate(viewer, viewer.add_image(moving_discs(num_frames=60)))
+    session, shapes = annotator.session, annotator.shapes_layer
+    viewer.dims.set_point(0, 0)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    annotator.new_object()
+    annotator.wait(timeout=20)
+    annotator.propagate("forward")
+    viewer.layers.selection.active = shapes
+    shapes.mode = "add_polygon"
+    for corner in ((30, 30), (30, 45), (42, 45), (42, 30)):
+        hand.click(corner)
+    hand.key(Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: session.prompts(2, 0) is not None, timeout=20_000)
+    assert annotator._run.is_active
+    hand.key(Qt.Key.Key_Escape)
+    annotator.wait(timeout=20)
+    assert len(session.objects[0].mask_frames) < 60
+    mask = session.mask(2, 0)
+    assert mask[32:40, 32:43].all()
+    assert not mask[:29].any()

@@ -6,11 +6,12 @@ By default only letters that no napari layer and no viewer action uses.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from napari.layers import Shapes
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_sam2.layers.errors import LayerRefusedError
@@ -143,6 +144,24 @@ def bind_keys(
         bound.clear()
 
     return unbind
+
+
+def passes_on(layer: Any, key: str) -> bool:
+    """Do what napari does for a key on a layer, and say whether that ended a shape being drawn."""
+    binding = coerce_keybinding(key)
+    for kind in type(layer).__mro__:
+        call = getattr(kind, "class_keymap", {}).get(binding)
+        if callable(call):
+            before = _drawn(layer)
+            call(layer)
+            return _drawn(layer) != before
+    return False
+
+
+def _drawn(layer: Any) -> tuple[int, int]:
+    """Count the shapes of a layer and the vertices of the last: what is being drawn is the last."""
+    shapes: Sequence[Any] = layer.data if isinstance(layer, Shapes) else ()
+    return len(shapes), len(shapes[-1]) if len(shapes) else 0
 
 
 def _pressed(call: Callable[[], object]) -> Callable[[Any], None]:

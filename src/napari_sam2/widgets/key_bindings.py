@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.keymap import DEFAULT_KEYS, Hold, KeyAction, bind_keys, checked_key
+from napari_sam2.layers.keymap import (
+    DEFAULT_KEYS,
+    Hold,
+    KeyAction,
+    bind_keys,
+    checked_key,
+    passes_on,
+)
 from napari_sam2.widgets.preferences import read_keys, write_keys
 
 KeyCalls = Mapping[KeyAction, Callable[[], object] | Hold]
@@ -43,7 +51,7 @@ class KeyBindings(QObject):
         self._unbind.append(bind_keys(self._viewer, self._calls, self.keys))
 
     def bind_layer(self, layer: Any) -> None:
-        """Let keys go before those of a layer; Esc stays its own, to end a shape."""
+        """Let keys go before those of a layer; Esc ends a shape first, if one is being drawn."""
         self._layers.append(layer)
         self._bind_over(layer)
 
@@ -76,5 +84,11 @@ class KeyBindings(QObject):
 
     def _bind_over(self, layer: Any) -> None:
         calls = dict(self._calls)
-        calls.pop(KeyAction.CANCEL, None)
+        cancel = calls.get(KeyAction.CANCEL)
+        if cancel is not None and not isinstance(cancel, Hold):
+            calls[KeyAction.CANCEL] = partial(self._cancel_over, layer, cancel)
         self._unbind.append(bind_keys(layer, calls, self.keys))
+
+    def _cancel_over(self, layer: Any, cancel: Callable[[], object]) -> None:
+        if not passes_on(layer, self.keys[KeyAction.CANCEL]):
+            cancel()
