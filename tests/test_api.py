@@ -522,7 +522,7 @@ def test_a_refusal_leaves_the_session_as_it_was(
     session.new_object()
     session.add_point(1, 0, (12, 12))
     session.new_object(obj_id=3)
-    session._uses_models = True  # so that variants are checked
+    session.uses_models = True  # so that variants are checked
     document, log, before = session.document, session.log, session.settings
     events: list[Any] = []
     for signal in ("objects_changed", "prompts_changed", "masks_changed", "all_changed"):
