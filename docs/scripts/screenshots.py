@@ -56,8 +56,8 @@ class Camera:
         settle()
         path = self.out / f"{name}.png"
         self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
-        # napari's windows have few colours: a palette makes the file a third as large
-        Image.open(path).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
+        # without opacity, and with all colours: objects are told apart by them
+        Image.open(path).convert("RGB").save(path, optimize=True)
         print(path)
 
     def clear(self) -> None:
@@ -134,7 +134,7 @@ def narrow(camera: Camera, annotator: Any) -> None:
     for picture in pictures:
         wide.paste(picture, (left, 0))
         left += picture.width + 8
-    wide.quantize(256, kmeans=2).save(camera.out / "panel_narrow.png", optimize=True)
+    wide.save(camera.out / "panel_narrow.png", optimize=True)
     print(camera.out / "panel_narrow.png", pictures[0].size)
 
 
