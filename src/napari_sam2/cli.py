@@ -157,6 +157,39 @@ def _shared_options() -> _Shared:
     return _Shared(debug=shared, model=model, contrast=contrast, output=output, target=target)
 
 
+def _add_segment(segment: argparse.ArgumentParser) -> None:
+    segment.add_argument("image", type=Path, metavar="IMAGE")
+    group = segment.add_argument_group("what to segment, in the order of the clicks")
+    for option, about in (("--point", "inside"), ("--negative", "outside")):
+        group.add_argument(
+            option, dest="said", action=_Say, type=_numbers("X,Y"), metavar="X,Y",
+            help=f"a point {about} the object; may be repeated",
+        )  # fmt: skip
+    group.add_argument(
+        "--box", dest="said", action=_Say, type=_numbers("X0,Y0,X1,Y1"), metavar="X0,Y0,X1,Y1",
+        help="edges of a box around the object",
+    )  # fmt: skip
+    group.add_argument(
+        "--and", dest="said", action=_Say, nargs=0, help="what follows is about the next object"
+    )
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
+
+
+def _add_track(track: argparse.ArgumentParser) -> None:
+    track.add_argument("stack", type=Path, metavar="STACK")
+    prompts = track.add_mutually_exclusive_group(required=True)
+    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
+    prompts.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="label image of one frame, or of all (frames without a label are filled in)",
+    )  # fmt: skip
+    track.add_argument(
+        "--frame", type=int, action="append", metavar="N",
+        help="the frame, from 0, that --labels shows (0), or those of it to use; may be repeated",
+    )  # fmt: skip
+    track.add_argument("--direction", choices=("both", "forward", "backward"), default="both")
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = _shared_options()
     parser = argparse.ArgumentParser(
@@ -195,26 +228,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     demo.add_argument("--gui", action="store_true", help="open the result in napari")
 
-    segment = command(
-        "segment", _segment, "segment objects in an image",
-        shared.model, shared.contrast, shared.target,
-        epilog=_PROMPT_FILE,
+    _add_segment(
+        command(
+            "segment", _segment, "segment objects in an image",
+            shared.model, shared.contrast, shared.target,
+            epilog=_PROMPT_FILE,
+        )
     )  # fmt: skip
-    segment.add_argument("image", type=Path, metavar="IMAGE")
-    group = segment.add_argument_group("what to segment, in the order of the clicks")
-    for option, about in (("--point", "inside"), ("--negative", "outside")):
-        group.add_argument(
-            option, dest="said", action=_Say, type=_numbers("X,Y"), metavar="X,Y",
-            help=f"a point {about} the object; may be repeated",
-        )  # fmt: skip
-    group.add_argument(
-        "--box", dest="said", action=_Say, type=_numbers("X0,Y0,X1,Y1"), metavar="X0,Y0,X1,Y1",
-        help="edges of a box around the object",
-    )  # fmt: skip
-    group.add_argument(
-        "--and", dest="said", action=_Say, nargs=0, help="what follows is about the next object"
-    )
-    group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
 
     everything = command(
         "everything", _everything, "segment all objects in an image, without prompts",
@@ -222,23 +242,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     everything.add_argument("image", type=Path, metavar="IMAGE")
 
-    track = command(
-        "track", _track, "follow objects through a movie or a stack",
-        shared.model, shared.contrast, shared.target,
-        epilog=_PROMPT_FILE,
+    _add_track(
+        command(
+            "track", _track, "follow objects through a movie or a stack",
+            shared.model, shared.contrast, shared.target,
+            epilog=_PROMPT_FILE,
+        )
     )  # fmt: skip
-    track.add_argument("stack", type=Path, metavar="STACK")
-    prompts = track.add_mutually_exclusive_group(required=True)
-    prompts.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
-    prompts.add_argument(
-        "--labels", type=Path, metavar="FILE",
-        help="label image of one frame, or of all (frames without a label are filled in)",
-    )  # fmt: skip
-    track.add_argument(
-        "--frame", type=int, action="append", metavar="N",
-        help="the frame, from 0, that --labels shows (0), or those of it to use; may be repeated",
-    )  # fmt: skip
-    track.add_argument("--direction", choices=("both", "forward", "backward"), default="both")
 
     replay = command("replay", _replay, "compute the masks of a saved session again", shared.target)
     replay.add_argument("session", type=Path, metavar="SESSION")
