@@ -124,7 +124,8 @@ def distributions(*extras: str) -> set[str]:
     """Return what the project requires without an extra, or what the extras add."""
     lines = requires("napari-sam2") or ()
     if extras:
-        lines = [line for line in lines if any(f'extra == "{e}"' in line for e in extras)]
+        named = {f"extra == '{extra}'" for extra in extras}
+        lines = [line for line in lines if line.split(";")[-1].strip().replace('"', "'") in named]
     else:
         lines = [line for line in lines if "extra ==" not in line]
     return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in lines}

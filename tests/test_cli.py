@@ -60,8 +60,11 @@ def assert_refused(done: tuple[int, str, str], status: int, said: str) -> None:
 def test_help_lists_only_what_there_is(command: Command) -> None:
     status, out, _ = command("--help")
     assert status == 0
-    for name in ("demo", "segment", "everything", "track", "replay", "models", "doctor"):
-        assert f"    {name} " in out
+    for name in (
+        *("demo", "segment", "everything", "track", "replay"),
+        *("evaluate", "train", "models", "doctor"),
+    ):
+        assert f"    {name}" in out
         assert command(name, "--help")[0] == 0
     assert command("--version")[0] == 0
 
