@@ -77,7 +77,7 @@ class TileSearchSettings:
     agreement_weight: float = 0.3
     support_iou: float = 0.7
     confident_iou: float = 0.77
-    always_fraction: float = 0.5
+    always_fraction: float = 0.33
     rules: OverlapRules = field(default_factory=lambda: OverlapRules(0.3, 0.3, 0.3, 0))
 
 
