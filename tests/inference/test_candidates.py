@@ -14,7 +14,6 @@ from sam2_backbone.inference.candidates import (
     box_nms,
     candidate_from_logits,
     choose_objects,
-    cut_by_view,
     first_of_duplicates,
     mask_ious,
     shared_area,
@@ -23,7 +22,7 @@ from sam2_backbone.inference.candidates import (
 )
 from sam2_backbone.inference.grid_search import without_specks
 from sam2_backbone.inference.tile_search import TileSearchSettings, agreed
-from sam2_backbone.inference.transforms import View
+from sam2_backbone.inference.transforms import View, cut_by_view
 
 FRAME = (60, 60)
 RULES = OverlapRules(duplicate_iou=0.7, fragment_share=0.8, cover_share=0.8, max_covered=1)

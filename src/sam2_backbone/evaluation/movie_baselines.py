@@ -8,18 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_backbone.evaluation.baselines import ClassicalImage, Mask, region_under
-from sam2_backbone.evaluation.interactive import error_centre
 from sam2_backbone.evaluation.tracking import FrameMask
+from sam2_backbone.training.prompt_sampler import innermost_pixel
 
 
 def start_mask(frame: ClassicalImage, truth: Mask, *, prompt: str) -> Mask:
     """Return what the prompt gives on its frame: the mask itself, or the region under the click."""
     if prompt == "mask":
         return truth
-    place = error_centre(np.zeros_like(truth), truth)
-    if place is None:
+    if not truth.any():
         raise ValueError("the object is not on the prompted frame: start where it is visible")
-    return region_under(frame, *place[:2])
+    return region_under(frame, *innermost_pixel(truth))
 
 
 def still_masks(

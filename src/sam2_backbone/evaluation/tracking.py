@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2_backbone.evaluation.interactive import error_centre, true_box
+from sam2_backbone.evaluation.interactive import true_box
 from sam2_backbone.evaluation.metrics import (
     PresenceCount,
     boundary_f,
     intersection_over_union,
 )
 from sam2_backbone.inference.video_predictor import VideoPredictor
+from sam2_backbone.training.prompt_sampler import innermost_pixel
 
 PROMPTS = ("mask", "click", "box")
 
@@ -124,16 +125,15 @@ def follow_objects(
     state = predictor.init_state(frames, window=window, value_range=value_range)
     for obj_id in obj_ids:
         truth = labels[start] == obj_id
-        place = error_centre(np.zeros_like(truth), truth)
-        if place is None:
+        if not truth.any():
             raise ValueError(f"object {obj_id} is not on frame {start}: start where it is visible")
         if prompt == "mask":
             predictor.answer(state, start, int(obj_id), mask=truth)
         elif prompt == "box":
             predictor.answer(state, start, int(obj_id), box=true_box(truth))
         else:
-            point = [place[1], place[0]]
-            predictor.answer(state, start, int(obj_id), points=[point], labels=[1])
+            y, x = innermost_pixel(truth)
+            predictor.answer(state, start, int(obj_id), points=[[x, y]], labels=[1])
     for result in predictor.propagate(state, direction="both"):
         masks = (result.mask_logits[:, 0] > 0).cpu().numpy()
         present = (result.object_scores > 0).tolist()

@@ -97,20 +97,6 @@ def stability_scores(mask_logits: Tensor, offset: float = 1.0) -> Tensor:
     return inner / outer.clamp(min=1)
 
 
-def cut_by_view(masks: Tensor, view: View, frame_size: tuple[int, int]) -> Tensor:
-    """Whether masks (N, h, w) touch a side of their view that is not a side of the frame, (N,)."""
-    cut = torch.zeros(masks.shape[0], dtype=torch.bool, device=masks.device)
-    if view.top > 0:
-        cut |= masks[:, 0].any(-1)
-    if view.left > 0:
-        cut |= masks[:, :, 0].any(-1)
-    if view.top + view.height < frame_size[0]:
-        cut |= masks[:, -1].any(-1)
-    if view.left + view.width < frame_size[1]:
-        cut |= masks[:, :, -1].any(-1)
-    return cut
-
-
 def mask_ious(masks: Tensor) -> Tensor:
     """IoU of each of (N, h, w) bool masks with each, (N, N)."""
     flat = masks.flatten(1).float()

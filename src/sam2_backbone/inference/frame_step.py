@@ -16,6 +16,7 @@ from sam2_backbone.inference.postprocess import fill_small_holes, hide_absent
 from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import (
     View,
+    cut_by_view,
     mask_to_model,
     resample_logits,
     to_model_input,
@@ -379,15 +380,8 @@ def _agreement(smaller: Answer, larger: Answer) -> float:
 def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
     """What `choose_window` needs to know of an answer by itself."""
     mask = answer.memory.low_res_masks[0] > 0
-    view = answer.view
-    height, width = frame_size
     # only sides within the frame can cut: beyond it there is nothing to see
-    is_cut = (
-        (view.top > 0 and bool(mask[0].any()))
-        or (view.left > 0 and bool(mask[:, 0].any()))
-        or (view.top + view.height < height and bool(mask[-1].any()))
-        or (view.left + view.width < width and bool(mask[:, -1].any()))
-    )
+    is_cut = bool(cut_by_view(mask[None], answer.view, frame_size)[0])
     share = float(mask.float().mean()) ** 0.5
     return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)
 

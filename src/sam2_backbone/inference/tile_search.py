@@ -17,7 +17,6 @@ from sam2_backbone.inference.candidates import (
     OverlapRules,
     candidate_from_logits,
     choose_objects,
-    cut_by_view,
     first_of_duplicates,
     mask_ious,
     stability_scores,
@@ -29,7 +28,13 @@ from sam2_backbone.inference.tiles import (
     tile_sides,
     tile_views,
 )
-from sam2_backbone.inference.transforms import Intensities, View, to_model_input, to_view_size
+from sam2_backbone.inference.transforms import (
+    Intensities,
+    View,
+    cut_by_view,
+    to_model_input,
+    to_view_size,
+)
 from sam2_backbone.modeling.sam2 import SAM2, ImageFeatures, Prompts
 
 _WAVES = range(4)  # of `interleaved_points`

@@ -166,6 +166,20 @@ def mask_to_model(mask: NDArray[np.bool_], view: View, input_size: int) -> Tenso
     return (part >= 0.5).float()
 
 
+def cut_by_view(masks: Tensor, view: View, frame_size: tuple[int, int]) -> Tensor:
+    """Whether masks (N, h, w) touch a side of their view that is not a side of the frame, (N,)."""
+    cut = torch.zeros(masks.shape[0], dtype=torch.bool, device=masks.device)
+    if view.top > 0:
+        cut |= masks[:, 0].any(-1)
+    if view.left > 0:
+        cut |= masks[:, :, 0].any(-1)
+    if view.top + view.height < frame_size[0]:
+        cut |= masks[:, -1].any(-1)
+    if view.left + view.width < frame_size[1]:
+        cut |= masks[:, :, -1].any(-1)
+    return cut
+
+
 def resample_logits(low_res_masks: Tensor, source: View, target: View) -> Tensor:
     """Carry (N, 1, l, l) logits from one view of a frame to another; outside is the minimum."""
     side = low_res_masks.shape[-1]

@@ -84,7 +84,6 @@ class TrainingArgs:
     box_share: float = 0.3
     mask_share: float = 0.05
     min_area: int = 200
-    threads: int = 1
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 20

@@ -69,11 +69,12 @@ class SeveralDevices:
             ) from error
         # a step without clips leaves the memory's weights without a gradient
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        on_cpu = torch.device("cpu" if device == "auto" else device).type == "cpu"
+        chosen = None if device == "auto" else torch.device(device).type
+        on_cpu = chosen == "cpu" or (chosen is None and not torch.cuda.is_available())
         self._broadcast = broadcast
         self._accelerator: Any = Accelerator(
             mixed_precision="no",  # the step chooses its own precision
-            cpu=on_cpu and (device != "auto" or not torch.cuda.is_available()),
+            cpu=on_cpu,
             kwargs_handlers=[unused],
         )
         self.device: torch.device = self._accelerator.device

@@ -21,16 +21,24 @@ _PLOTS = {
 _SMOOTHED = 5  # reports in a running mean
 
 
+Sums = dict[str, tuple[float, int]]
+
+
+def add_to(sums: Sums, name: str, total: float, count: int = 1) -> None:
+    """Add `count` values whose sum is `total` to what a name has had."""
+    before = sums.get(name, (0.0, 0))
+    sums[name] = (before[0] + total, before[1] + count)
+
+
 class Means:
     """Sums and counts of named numbers since they were last taken."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, tuple[float, int]] = {}
+        self._sums: Sums = {}
 
     def add(self, name: str, total: float, count: int = 1) -> None:
         """Add `count` values whose sum is `total`."""
-        before = self._sums.get(name, (0.0, 0))
-        self._sums[name] = (before[0] + total, before[1] + count)
+        add_to(self._sums, name, total, count)
 
     def take(self) -> dict[str, float]:
         """Return the means, and begin anew; what was never counted has none."""

@@ -22,6 +22,7 @@ from sam2_backbone.modeling.sam2 import (
 )
 from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
 from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
+from sam2_backbone.training.progress import Sums, add_to
 from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of
 
 MASK_STRIDE = 4
@@ -108,7 +109,7 @@ class StepResult:
     """The loss of a step, and numbers to log as (sum, count)."""
 
     loss: Tensor
-    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
+    measured: Sums = field(default_factory=dict)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -231,7 +232,7 @@ class StepLoss(nn.Module):
                 result.loss = result.loss + share * loss
                 best = asked.best.low_res_masks.detach()
                 name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
-                _add(result, name, float(mask_iou(best, target).sum()), len(target))
+                add_to(result.measured, name, float(mask_iou(best, target).sum()), len(target))
                 if turn < corrections:
                     kept = torch.randperm(len(target), generator=generator)
                     kept = kept[: len(target) // 2 + 1].to(target.device)
@@ -303,10 +304,12 @@ class StepLoss(nn.Module):
         result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (num_frames - 1)
         present = target.flatten(1).amax(1) > 0
         achieved = mask_iou(answer.best.low_res_masks.detach(), target)[:, 0]
-        _add(result, "track", float(achieved[present].sum()), int(present.sum()))
+        add_to(result.measured, "track", float(achieved[present].sum()), int(present.sum()))
         said = answer.object_score_logits[:, 0].detach() > 0
-        _add(result, "present_right", float((said & present).sum()), int(present.sum()))
-        _add(result, "absent_right", float((~said & ~present).sum()), int((~present).sum()))
+        add_to(result.measured, "present_right", float((said & present).sum()), int(present.sum()))
+        add_to(
+            result.measured, "absent_right", float((~said & ~present).sum()), int((~present).sum())
+        )
 
 
 class ClipMemory:
@@ -373,11 +376,6 @@ class ClipMemory:
         self.pointers[frame_idx] = pointer
         if prompted:
             self.prompted.add(frame_idx)
-
-
-def _add(result: StepResult, name: str, total: float, count: int) -> None:
-    before = result.measured.get(name, (0.0, 0))
-    result.measured[name] = (before[0] + total, before[1] + count)
 
 
 def _join(stills: StillBatch | None, clips: ClipBatch | None) -> tuple[Tensor, Tensor, Tensor]:
