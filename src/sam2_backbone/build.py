@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sam2_backbone.checkpoint import load_weights, read_weights, recognise_config
 from sam2_backbone.config import SAM2Config
@@ -26,19 +27,33 @@ def build_from_config(config: SAM2Config) -> SAM2:
 
 
 def fold_for_inference(model: SAM2) -> SAM2:
-    """Fold branches and batch norms of the trunk into single convolutions, in place.
+    """Fold branches and batch norms of the image encoder into single convolutions, in place.
 
     The answers stay the same to rounding. The network can no longer be trained, and its tensors
     are no longer those of a weights file. Convolutions come to read and write the channel last,
-    which is faster on CPUs and on tensor cores. A trunk without batch norms, as all published
+    which is faster on CPUs and on tensor cores. An encoder without batch norms, as all published
     variants have, is left as it is.
     """
     model.eval()
     encoder = model.image_encoder
-    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in encoder.trunk.modules()):
+    if not any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules()):
         return model
     encoder.trunk = reparameterize_model(encoder.trunk, inplace=True)
+    for block in encoder.modules():
+        _fold_norms(block)
     return model.to(memory_format=torch.channels_last)
+
+
+def _fold_norms(block: nn.Module) -> None:
+    """Fold each batch norm among the children of `block` into the convolution listed before it."""
+    conv_name = ""
+    for name, child in list(block.named_children()):
+        conv = block._modules.get(conv_name)
+        if isinstance(child, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+            setattr(block, conv_name, fuse_conv_bn_eval(conv, child))
+            # timm's norms hold the activation that follows them
+            setattr(block, name, getattr(child, "act", None) or nn.Identity())
+        conv_name = name if isinstance(child, nn.Conv2d) else ""
 
 
 def build_sam2(

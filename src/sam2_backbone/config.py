@@ -109,6 +109,8 @@ class SAM2Config:
         Side of the square model input in pixels; a multiple of 32.
     top_down_levels
         Levels of the neck (0 is stride 4, 3 is stride 32) that receive the coarser level.
+    block_levels
+        Levels of the neck that a residual 3x3 block smooths; the published variants have none.
     draw_last_mask
         Give tracked frames the logits of the frame before as a mask prompt. A small network learns
         to follow that way in a fraction of the steps that memory attention alone needs; the
@@ -123,6 +125,7 @@ class SAM2Config:
     input_size: int = 1024
     hidden_dim: int = 256
     top_down_levels: tuple[int, ...] = (2, 3)
+    block_levels: tuple[int, ...] = ()
     prompt_encoder: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)

@@ -54,11 +54,14 @@ class Answer:
         The chosen mask with its scores.
     candidates
         (M, 4h, 4w) logits of an ambiguous click, best first, or None.
+    candidate_ious
+        M predicted IoU, of the candidates.
     """
 
     view: View
     memory: FrameMemory
     candidates: Tensor | None = None
+    candidate_ious: tuple[float, ...] = ()
 
 
 class FrameStep:
@@ -263,11 +266,15 @@ class FrameStep:
                 iou=ious[row],
                 prompted=prompted,
             )
-            candidates = None
+            answer = Answer(view, memory)
             if prompted and prediction.low_res_masks.shape[1] > 1:
-                order = prediction.iou_predictions[row].argsort(descending=True)
-                candidates = prediction.low_res_masks[row, order]
-            answers.append(Answer(view, memory, candidates))
+                sorted_ious, order = prediction.iou_predictions[row].sort(descending=True)
+                answer = replace(
+                    answer,
+                    candidates=prediction.low_res_masks[row, order],
+                    candidate_ious=tuple(sorted_ious.tolist()),
+                )
+            answers.append(answer)
         return answers
 
     def _last_masks(

@@ -51,6 +51,8 @@ class FrameResult:
         (N,) predicted IoU.
     candidates
         The three masks of an ambiguous click, best first; else empty.
+    candidate_ious
+        Predicted IoU of each candidate.
     """
 
     frame_idx: int
@@ -60,6 +62,7 @@ class FrameResult:
     object_scores: Tensor
     ious: Tensor
     candidates: tuple[ObjectMask, ...] = ()
+    candidate_ious: tuple[float, ...] = ()
 
     @property
     def mask_logits(self) -> Tensor:
@@ -157,6 +160,7 @@ class ResultLayout:
             object_scores=torch.tensor([m.object_score for m in memories if m is not None]),
             ious=torch.tensor([m.iou for m in memories if m is not None]),
             candidates=candidates,
+            candidate_ious=answer.candidate_ious if answer is not None else (),
         )
 
     def _mask(

@@ -47,34 +47,60 @@ class Stage:
     prompts: bool = True
 
 
+# clicks and boxes first, then memory beside them, at last with the trunk's statistics at rest
 DEFAULT_STAGES = (
-    # the trunk first, then clicks and boxes, then memory beside them
-    Stage(share=0.08, stills=12, objects=0, prompts=False),
-    Stage(share=0.36, stills=10, objects=6),
-    Stage(share=0.36, stills=8, objects=5, clips=((1, 5, 6), (2, 3, 5), (1, 7, 5))),
+    Stage(share=0.27, objects=6),
     Stage(
-        share=0.2,
+        share=0.4,
+        stills=8,
+        objects=6,
+        clips=((2, 4, 6), (3, 3, 6), (1, 7, 8), (2, 6, 5)),
+        clip_share=0.65,
+    ),
+    Stage(
+        share=0.33,
         stills=6,
-        objects=5,
-        clips=((1, 6, 6), (2, 4, 5), (1, 8, 5)),
+        objects=6,
+        clips=((2, 5, 6), (3, 4, 5), (1, 8, 8), (2, 8, 4)),
         clip_share=0.85,
         freeze_norm=True,
     ),
 )
 
+# a trunk that starts at random learns from the dense task before anything is asked of it
+RANDOM_TRUNK_STAGES = (
+    Stage(share=0.08, objects=0, prompts=False),
+    replace(DEFAULT_STAGES[0], share=0.32),
+    replace(DEFAULT_STAGES[1], share=0.36),
+    replace(DEFAULT_STAGES[2], share=0.24),
+)
 
 # trained weights go on with clicks, boxes and clips at once
-FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[2], share=0.6), replace(DEFAULT_STAGES[3], share=0.4))
+FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[1], share=0.6), replace(DEFAULT_STAGES[2], share=0.4))
 
 
 @dataclass(frozen=True)
 class TrainingArgs:
-    """Everything that decides a run, apart from the data."""
+    """Everything that decides a run, apart from the data.
+
+    Attributes
+    ----------
+    pretrained_trunk
+        Start the trunk from weights trained on ImageNet; see `pretrained`. Where the whole network
+        starts from given weights this has no effect.
+    layer_decay
+        From layer to layer of the trunk, the earlier ones learn more slowly by this factor.
+    box_share, mask_share
+        Of the prompts on stills; the others are clicks.
+    min_area
+        Smaller objects are not asked for, in pixels of a crop.
+    """
 
     minutes: float = 60.0
     seed: int = 0
     stages: tuple[Stage, ...] = DEFAULT_STAGES
-    learning_rate: float = 8e-4
+    pretrained_trunk: bool = False
+    learning_rate: float = 6e-4
     final_rate: float = 0.02
     warmup_steps: int = 100
     weight_decay: float = 0.05

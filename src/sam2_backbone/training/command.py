@@ -25,6 +25,7 @@ curves.png, and samples/ with the same crops from time to time: truth green, ans
 
 several GPUs: accelerate launch -m sam2_backbone.training DATA --out RUN"""
 FINE_TUNING_RATE, FINE_TUNING_DECAY = 2e-4, 0.9
+PRETRAINED_DECAY = 0.96
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="FILE",
         help="fine-tune from these weights; the word default: from the embedded ones",
+    )
+    parser.add_argument(
+        "--trunk",
+        choices=("imagenet", "random"),
+        default="random",
+        help="what the image trunk starts from without --weights (imagenet: extra `train`)",
     )
     parser.add_argument("--variant", choices=("micro",), default="micro", help="what to train")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
@@ -102,7 +109,11 @@ def run_training(chosen: argparse.Namespace) -> None:
 
 def training_args(chosen: argparse.Namespace) -> TrainingArgs:
     """Return the recipe that the options ask for."""
-    from sam2_backbone.training.args import FINE_TUNING_STAGES, TrainingArgs
+    from sam2_backbone.training.args import (
+        FINE_TUNING_STAGES,
+        RANDOM_TRUNK_STAGES,
+        TrainingArgs,
+    )
 
     args = replace(
         TrainingArgs(),
@@ -110,8 +121,10 @@ def training_args(chosen: argparse.Namespace) -> TrainingArgs:
         seed=chosen.seed,
         loader_workers=chosen.workers,
     )
+    if chosen.weights is None and chosen.trunk == "random":
+        return replace(args, stages=RANDOM_TRUNK_STAGES, learning_rate=8e-4)
     if chosen.weights is None:
-        return args
+        return replace(args, pretrained_trunk=True, layer_decay=PRETRAINED_DECAY)
     return replace(
         args,
         stages=FINE_TUNING_STAGES,

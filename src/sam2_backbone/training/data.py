@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 SPLITS = ("train", "dev")
 # a kind is drawn by its number of objects to this power, and never more rarely than the floor
 KIND_POWER, KIND_FLOOR = 0.35, 0.06
+VIDEO_FLOOR = 0.16  # of a kind that has videos: they alone show real motion
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,9 @@ class CropDrawer:
         self._by_kind = [[i for i, s in enumerate(self.sequences) if s.kind == k] for k in kinds]
         counts = [sum(len(self.sequences[i].boxes[0]) for i in rows) for rows in self._by_kind]
         weights = np.asarray(counts, dtype=np.float64) ** KIND_POWER
-        weights = np.maximum(weights / weights.sum(), KIND_FLOOR)
+        moving = [any(self.sequences[i].num_frames > 1 for i in rows) for rows in self._by_kind]
+        floors = np.where(moving, VIDEO_FLOOR, KIND_FLOOR)
+        weights = np.maximum(weights / weights.sum(), floors)
         self._weights = weights / weights.sum()
         self.grid = output_grid(size)
 

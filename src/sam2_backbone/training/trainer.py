@@ -28,7 +28,9 @@ from sam2_backbone.training.args import Stage, TrainingArgs
 from sam2_backbone.training.batches import StepBatch, iterate
 from sam2_backbone.training.data import LabelledSequence
 from sam2_backbone.training.dense import DenseHead
+from sam2_backbone.training.depthwise import differentiate_depthwise_in_float32
 from sam2_backbone.training.engine import Engine, OneDevice
+from sam2_backbone.training.pretrained import load_pretrained_trunk
 from sam2_backbone.training.progress import Means, append_row, draw_curves
 from sam2_backbone.training.samples import SampleSheet
 from sam2_backbone.training.step import StepLoss, StepResult
@@ -100,7 +102,8 @@ class Trainer:
     engine
         One device or several.
     start
-        Weights to start from, for fine-tuning; None starts at random.
+        Weights to start from, for fine-tuning; None starts at random, but for the trunk if
+        `args.pretrained_trunk` is set.
     """
 
     def __init__(
@@ -120,6 +123,8 @@ class Trainer:
         self.model = new_network(config, args.seed)
         if start is not None:
             load_weights(self.model, read_weights(start))
+        elif args.pretrained_trunk:
+            load_pretrained_trunk(self.model.image_encoder.trunk, config.trunk.timm_name)
         self.model.image_encoder.to(memory_format=torch.channels_last)
         self.dense_head = DenseHead(config.hidden_dim)
         step_loss = StepLoss(
@@ -130,6 +135,7 @@ class Trainer:
         )
         self.step_loss = self.engine.prepare(step_loss)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        differentiate_depthwise_in_float32(self.model.image_encoder)
         groups = parameter_groups(
             (self.model, self.dense_head),
             self.model.image_encoder.trunk,
