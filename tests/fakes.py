@@ -57,6 +57,7 @@ class FakeResult:
     ious: np.ndarray
     object_masks: tuple[FakeObjectMask, ...]
     candidates: tuple[FakeObjectMask, ...] = ()
+    candidate_ious: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class FakePredictor:
             sizes = [self._logits(replace(frames[frame_idx], count=n), 0, state.height, state.width)
                      for n in (1, 9, 17)]  # fmt: skip
             candidates = tuple(FakeObjectMask(obj_id, 0, 0, logits) for logits in sizes)
-            result = replace(result, candidates=candidates)
+            result = replace(result, candidates=candidates, candidate_ious=(0.9, 0.7, 0.5))
         return result
 
     def propagate(

@@ -177,8 +177,11 @@ def test_one_click_offers_three_candidates_best_first(
     result = predictor.answer(state, 0, 1, points=[[13, 15]], labels=[1])
     assert len(result.candidates) == 3
     assert result.ious.shape == result.object_scores.shape == (1,)
+    assert len(result.candidate_ious) == 3
+    assert list(result.candidate_ious) == sorted(result.candidate_ious, reverse=True)
+    assert result.candidate_ious[0] == pytest.approx(float(result.ious[0]))
     again = predictor.answer(state, 0, 1, points=[[13, 15], [1, 1]], labels=[1, 0])
-    assert again.candidates == ()
+    assert again.candidates == again.candidate_ious == ()
 
 
 def test_a_given_mask_comes_back_to_the_pixel(predictor: VideoPredictor, state: VideoState) -> None:

@@ -76,7 +76,7 @@ def test_candidates_previews_and_the_way_to_prompts(viewer, hand, fake_model, qt
     assert session.prompts(1, 2).candidate == 1
     assert session.mask(1, 2).sum() > first.sum()
     assert "Answer 2 of 3" in annotator._panels._status.text()
-    assert "stability" in annotator._panels._status.text()
+    assert "predicted IoU 0.70, stability" in annotator._panels._status.text()
     assert len(annotator.points_layer.data) == 1
     # a second click builds on it
     hand.click((20, 34))

@@ -410,7 +410,9 @@ def test_another_candidate_is_kept_and_built_on(session: Session, factory: Facto
     candidates = session.candidates(1, 0)
     assert len(candidates) == 3
     assert all(0 < candidate.stability <= 1 for candidate in candidates)
+    assert [candidate.mask.iou for candidate in candidates] == [0.9, 0.7, 0.5]
     session.choose_candidate(1, 0, 2)
+    assert session.scores(1, 0).iou == 0.5  # type: ignore[union-attr]
     third = session.mask(1, 0)
     np.testing.assert_array_equal(third, candidates[2].mask.to_array(48, 64))
     assert third.sum() > first.sum()  # type: ignore[union-attr]

@@ -209,12 +209,10 @@ def stored_masks(result: FrameResultLike) -> dict[int, StoredMask]:
 def _candidates(result: FrameResultLike) -> tuple[Candidate, ...]:
     score = float(as_array(result.object_scores)[0])
     found = []
-    for rank, candidate in enumerate(result.candidates):
+    for candidate, iou in zip(result.candidates, result.candidate_ious, strict=True):
         logits = as_array(candidate.logits)
-        # the predictor tells the predicted IoU of the best one only
-        iou = float(as_array(result.ious)[0]) if rank == 0 else float("nan")
         mask = store_logits(
-            logits, top=candidate.top, left=candidate.left, object_score=score, iou=iou
+            logits, top=candidate.top, left=candidate.left, object_score=score, iou=float(iou)
         )
         found.append(Candidate(mask, stability_of(logits)))
     return tuple(found)

@@ -56,11 +56,11 @@ def candidate_text(session: Session, obj_id: int, frame_idx: int) -> str:
     if prompts is None or not candidates:
         return "This click has one answer only. "
     candidate = candidates[prompts.candidate % len(candidates)]
-    overlap = "" if np.isnan(candidate.mask.iou) else f"predicted IoU {candidate.mask.iou:.2f}, "
     area = int(np.count_nonzero(candidate.mask.logits > 0))
     return (
         f"Answer {prompts.candidate % len(candidates) + 1} of {len(candidates)}, the best first: "
-        f"{overlap}stability {candidate.stability:.2f}, {area} pixels. "
+        f"predicted IoU {candidate.mask.iou:.2f}, stability {candidate.stability:.2f}, "
+        f"{area} pixels. "
     )
 
 
