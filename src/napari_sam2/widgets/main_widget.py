@@ -16,17 +16,16 @@ from qtpy.QtWidgets import QWidget
 from napari_sam2.layers.keymap import Hold, KeyAction
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.annotator_panels import AnnotatorPanels
-from napari_sam2.widgets.hover import RestingPointer
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.key_bindings import KeyBindings
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.object_requests import ObjectRequests
 from napari_sam2.widgets.open_images import OpenImages
 from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
-from napari_sam2.widgets.prompt_panel import NO_IMAGE
+from napari_sam2.widgets.prompt_requests import PromptRequests
 from napari_sam2.widgets.result_requests import ResultRequests
-from napari_sam2.widgets.run_control import LongRun, RunControl
-from napari_sam2.widgets.run_progress import frames_to_visit
+from napari_sam2.widgets.run_control import RunControl
+from napari_sam2.widgets.run_requests import RunRequests
 from napari_sam2.widgets.waiting import wait_until
 from napari_sam2.widgets.work_requests import WorkRequests
 from sam2_backbone.variants import list_variants
@@ -55,13 +54,13 @@ class AnnotateWidget(QWidget):
         self._jobs = Jobs()
         self._images = OpenImages(napari_viewer, self._jobs, preferences)
         self._run = RunControl(self._jobs)
-        self._pointer = RestingPointer(napari_viewer)
         self._panels = AnnotatorPanels(self)
+        self._prompts = PromptRequests(napari_viewer, self._panels, self._images, self._run)
+        self._runs = RunRequests(self._panels, self._images, self._run)
         self._objects = ObjectRequests(self._panels.objects, self._images)
         self._results = ResultRequests(napari_viewer, self._panels.results, self._images, self._run)
         self._work = WorkRequests(self._panels.work, self._images, self._run)
         self._keys = KeyBindings(napari_viewer, self._key_calls())
-        self._positive = True
         self._news = ""
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
@@ -117,10 +116,7 @@ class AnnotateWidget(QWidget):
 
     def new_object(self) -> int | None:
         """Let the next click or box belong to a new object, and return its id."""
-        if self._images.current is None:
-            show_warning(NO_IMAGE)
-            return None
-        return self._images.current.new_object()
+        return self._prompts.new_object()
 
     def propagate(
         self,
@@ -137,51 +133,19 @@ class AnnotateWidget(QWidget):
         obj_ids, frames
             Objects to follow and frames to fill in; None takes all.
         """
-        if direction not in ("forward", "backward", "both"):
-            raise ValueError(
-                f"direction must be 'forward', 'backward' or 'both', not {direction!r}."
-            )
-        if self._run.is_paused:
-            self._run.resume()
-            return
-        current = self._images.current
-        if current is None:
-            show_warning(NO_IMAGE)
-            return
-        if self._run.is_active:
-            return
-        self._news = ""
-        current.collect()
-        current.layers.ensure()
-        session = current.session
-        wanted = None if frames is None else tuple(frames)
-        self._run.start(
-            current,
-            LongRun(
-                partial(session.propagate, direction, obj_ids, wanted),
-                partial(frames_to_visit, session, direction, wanted),
-            ),
-        )
+        self._runs.propagate(direction, obj_ids, frames)
 
     def track_labels(self, layer: Labels, *, all_frames: bool = False) -> None:
         """Make an object of every label of a layer, on the frame on display or on all."""
-        current = self._images.current
-        if current is None:
-            show_warning(NO_IMAGE)
-        elif self._run.is_active:
-            show_warning("Wait until what is running has ended, or cancel it.")
-        else:
-            self._news = ""
-            steps = current.label_steps(layer, all_frames=all_frames)
-            self._run.start(current, LongRun(steps, _unknown, "Taking labels", "objects"))
+        self._runs.track_labels(layer, all_frames=all_frames)
 
     def undo(self) -> None:
         """Take the last step back; a propagation that runs is ended first."""
-        self._step(undo=True)
+        self._prompts.undo()
 
     def redo(self) -> None:
         """Do the last undone step again."""
-        self._step(undo=False)
+        self._prompts.redo()
 
     def pause(self) -> None:
         """Hold the propagation after the frame it is at; `propagate` goes on with it."""
@@ -254,19 +218,8 @@ class AnnotateWidget(QWidget):
 
     def _connect_panels(self) -> None:
         panels = self._panels
-        panels.model.variant_chosen.connect(self._on_variant)
-        panels.prompts.image_chosen.connect(self._on_image)
-        panels.prompts.frame_axis_chosen.connect(self._on_frame_axis)
-        panels.prompts.positive_chosen.connect(self._set_polarity)
-        panels.objects.new_object_asked.connect(self.new_object)
-        panels.propagation.propagate_asked.connect(self._on_propagate)
-        panels.propagation.pause_asked.connect(self._on_pause)
-        panels.propagation.cancel_asked.connect(self.cancel)
-        panels.labels.take_asked.connect(self._on_take_labels)
         panels.keys.key_chosen.connect(self._keys.choose)
         panels.keys.defaults_asked.connect(self._keys.use_defaults)
-        panels.work.undo_asked.connect(self.undo)
-        panels.work.redo_asked.connect(self.redo)
 
     def _connect_work(self) -> None:
         self._jobs.request_done.connect(self._forget_news)
@@ -277,7 +230,6 @@ class AnnotateWidget(QWidget):
         self._images.chosen.connect(self._show_everything)
         self._images.changed.connect(self._show_soon)
         self._images.told.connect(self._tell)
-        self._images.prompted.connect(self._on_prompted)
         self._images.refused.connect(self._say)
         self._images.failed.connect(self._on_failure)
         self._images.removed.connect(self._on_removed)
@@ -286,9 +238,10 @@ class AnnotateWidget(QWidget):
         self._keys.refused.connect(self._say)
         for requests in (self._results, self._work):
             requests.told.connect(self._tell)
-        self._results.refused.connect(self._say)
-        self._pointer.rested.connect(self._on_pointer_rested)
-        self._pointer.moved.connect(self._on_pointer_moved)
+        for asking in (self._results, self._prompts, self._runs):
+            asking.refused.connect(self._say)
+        self._prompts.answered.connect(self._show_everything)
+        self._runs.begun.connect(self._forget_news)
 
     def _connect_viewer(self) -> None:
         dims = self._viewer.dims.events
@@ -301,7 +254,7 @@ class AnnotateWidget(QWidget):
             self._clean_ups.append(partial(event.disconnect, slot))
         self._keys.bind_viewer()
         self._show_keys()
-        self._clean_ups += [self._pointer.end, self._keys.unbind]
+        self._clean_ups += [self._prompts.pointer.end, self._keys.unbind]
         self._clean_ups += [self._jobs.stop, self._images.stop]
         # a partial of plain objects: a bound method would be gone with the widget
         self.destroyed.connect(partial(_run_all, self._clean_ups))
@@ -309,96 +262,21 @@ class AnnotateWidget(QWidget):
     # Keys
 
     def _key_calls(self) -> dict[KeyAction, Callable[[], object] | Hold]:
+        prompts, runs = self._prompts, self._runs
         return {
-            KeyAction.PROPAGATE: self._on_propagate_key,
-            KeyAction.POLARITY: self._on_polarity_key,
-            KeyAction.NEW_OBJECT: self.new_object,
-            KeyAction.CANDIDATE: self._on_candidate_key,
-            KeyAction.PREVIEW: Hold(self._pointer.begin, self._pointer.end),
-            KeyAction.PREVIOUS_PROMPT: partial(self._go_to_prompt, forward=False),
-            KeyAction.NEXT_PROMPT: partial(self._go_to_prompt, forward=True),
-            KeyAction.UNDO: self.undo,
-            KeyAction.REDO: self.redo,
-            KeyAction.CANCEL: self.cancel,
+            KeyAction.PROPAGATE: runs.propagate_or_pause,
+            KeyAction.POLARITY: prompts.change_polarity,
+            KeyAction.NEW_OBJECT: prompts.new_object,
+            KeyAction.CANDIDATE: prompts.next_candidate,
+            KeyAction.PREVIEW: Hold(prompts.pointer.begin, prompts.pointer.end),
+            KeyAction.PREVIOUS_PROMPT: prompts.go_to_previous_prompt,
+            KeyAction.NEXT_PROMPT: prompts.go_to_next_prompt,
+            KeyAction.UNDO: prompts.undo,
+            KeyAction.REDO: prompts.redo,
+            KeyAction.CANCEL: self._run.cancel,
         }
 
-    def _on_candidate_key(self) -> None:
-        if self._images.current is not None:
-            self._images.current.next_candidate()
-
-    def _go_to_prompt(self, *, forward: bool) -> None:
-        if self._images.current is not None:
-            self._images.current.go_to_prompt(forward=forward)
-
-    def _on_pointer_rested(self, position: Any) -> None:
-        if self._images.current is not None:
-            self._images.current.preview(position, positive=self._positive)
-
-    def _on_pointer_moved(self) -> None:
-        if self._images.current is not None:
-            self._images.current.end_preview()
-
-    # Requests of the panels and keys
-
-    def _on_image(self, unique_id: str) -> None:
-        for image in self._images.images:
-            if str(image.unique_id) == unique_id:
-                self._images.open_or_say(image)
-
-    def _on_frame_axis(self, axis: int) -> None:
-        current = self._images.current
-        if current is not None and axis != current.geometry.frame_axis:
-            self._images.open_or_say(current.image, axis)
-
-    def _on_variant(self, variant: str) -> None:
-        if self._run.is_active:
-            self._say("Cancel the propagation before you choose another network.")
-        else:
-            self._images.use_variant(variant)
-        self._show_everything()
-
-    def _set_polarity(self, positive: bool) -> None:
-        self._positive = positive
-        self._images.set_polarity(positive)
-
-    def _step(self, *, undo: bool) -> None:
-        current = self._images.current
-        if current is not None:
-            self._run.cancel()
-            (current.undo if undo else current.redo)()
-
-    def _on_take_labels(self, unique_id: str, all_frames: bool) -> None:
-        for layer in self._images.foreign_labels:
-            if str(layer.unique_id) == unique_id:
-                self.track_labels(layer, all_frames=all_frames)
-
-    def _on_propagate(self, direction: Direction) -> None:
-        panel = self._panels.propagation
-        selected = self._panels.objects.table.selected if panel.selected_only else None
-        self.propagate(direction, selected, panel.frames)
-
-    def _on_pause(self, paused: bool) -> None:
-        if paused:
-            self.pause()
-        else:
-            self.resume()
-
-    def _on_propagate_key(self) -> None:
-        if self._run.is_active and not self._run.is_paused:
-            self.pause()
-        else:
-            self._on_propagate("both")
-
-    def _on_polarity_key(self) -> None:
-        self._panels.prompts.show_polarity(not self._positive)
-
     # What happened
-
-    def _on_prompted(self, obj_id: int) -> None:
-        session = self.session
-        is_movie = session is not None and session.num_frames > 1
-        if self._panels.propagation.is_live and is_movie and not self._run.is_active:
-            self._on_propagate("both")
 
     def _on_point(self, event: Any = None) -> None:
         self._show_soon()
@@ -482,10 +360,6 @@ def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro")
     if layer is not None:
         widget.open_image(layer, variant=variant)
     return widget
-
-
-def _unknown() -> int:
-    return 0
 
 
 def _run_all(clean_ups: list[Callable[[], None]], *_: object) -> None:
