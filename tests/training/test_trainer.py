@@ -137,10 +137,12 @@ def test_the_command_trains_resumes_and_refuses(
     monkeypatch.setattr("sam2_backbone.variants.MICRO_CONFIG", TEST_CONFIG)
     monkeypatch.setattr("sam2_backbone.training.args.DEFAULT_STAGES", (replace(MIXED, clips=()),))
     monkeypatch.setattr("sam2_backbone.training.args.TrainingArgs", lambda: ARGS)
+    monkeypatch.setattr("sam2_backbone.training.args.RANDOM_TRUNK_STAGES", ARGS.stages)
     for stem in ("a", "b"):
         write_still(tmp_path / "data", stem, discs())
     run = tmp_path / "run"
     said = [str(tmp_path / "data"), "--out", str(run), "--workers", "0", "--threads", "1"]
+    said += ["--trunk", "random"]
     assert main([*said, "--minutes", "0.02"]) == 0
     assert main([*said, "--minutes", "0.03"]) == 1
     assert "--resume" in capsys.readouterr().err
