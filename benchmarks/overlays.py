@@ -18,9 +18,10 @@ import numpy as np
 from scipy import ndimage
 
 from sam2_backbone import VideoPredictor, build_sam2
-from sam2_backbone.evaluation.interactive import answer_mask, error_centre
+from sam2_backbone.evaluation.interactive import answer_mask
 from sam2_backbone.evaluation.metrics import intersection_over_union
 from sam2_backbone.training.data import read_folder
+from sam2_backbone.training.prompt_sampler import innermost_pixel
 
 TILE = 144
 TRUE_COLOUR, ANSWER_COLOUR, CLICK_COLOUR = (60, 255, 60), (255, 60, 255), (255, 255, 0)
@@ -78,10 +79,7 @@ def main() -> int:
     for _ in range(options.objects):
         still = stills[rng.integers(len(stills))]
         truth = still.labels[0] == rng.choice(still.boxes[0][:, 0])
-        place = error_centre(np.zeros_like(truth), truth)
-        if place is None:
-            continue
-        y, x, _ = place
+        y, x = innermost_pixel(truth)
         pixels = still.frames[0]
         image = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         state = predictor.init_state(image[None], window="auto")

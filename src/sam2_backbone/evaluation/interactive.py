@@ -13,6 +13,7 @@ from sam2_backbone.evaluation.metrics import intersection_over_union
 from sam2_backbone.inference.results import FrameResult
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
+from sam2_backbone.training.prompt_sampler import innermost_pixel
 
 QUALITY = 0.85  # the IoU that NoC counts clicks to
 MOST_CLICKS = 20  # an object that never gets there counts as this many
@@ -164,8 +165,7 @@ def evaluate_image(
     state = predictor.init_state(image[None], window=window, value_range=value_range)
     for obj_id in obj_ids:
         truth = labels == obj_id
-        innermost = error_centre(np.zeros_like(truth), truth)
-        if innermost is None:
+        if not truth.any():
             raise ValueError(f"{name} has no object {obj_id}: give identifiers of its labels")
         ious, predicted = click_object(
             predictor, state, truth, obj_id=1, clicks=clicks, at_most=at_most
@@ -184,5 +184,5 @@ def evaluate_image(
             box=from_box,
             predicted=predicted,
             kind=kind,
-            click_yx=innermost[:2],
+            click_yx=innermost_pixel(truth),
         )
