@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.progress import shown
-from napari_sam2.session import files
-from napari_sam2.session.history import Direction, Propagate
+from napari_sam2.session.history import Direction
 from napari_sam2.session.images import is_array_file, open_frames, read_array
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
-from napari_sam2.session.model_hub import Environment, ModelHub
+from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.prompt_files import Prompts, prompt
 from napari_sam2.session.prompts import PromptRecord, as_floats, as_polarity
-from napari_sam2.session.replay import repeat
+from napari_sam2.session.replay import replaying
 from napari_sam2.session.session import PredictorFactory, Session
 from napari_sam2.session.settings import SessionSettings, Window
 
@@ -369,15 +365,16 @@ def replay(
     target = None if out is None else Path(out)
     if target is not None:
         check_target(target, overwrite=overwrite)
-    again = replayed_session(
+    again, steps, total = replaying(
         Path(session),
         image,
         variant=variant,
         device=device,
-        progress=progress,
         models=models,
         predictor_factory=predictor_factory,
     )
+    for _ in shown(steps, title="Replaying", total=total, wanted=progress):
+        pass
     frames = (again.labels(frame_idx) for frame_idx in range(again.num_frames))
     if target is None:
         stacked = np.stack(list(frames))
@@ -386,76 +383,3 @@ def replay(
     shape_out = shape[1:] if again.num_frames == 1 else shape
     write_labels(target, frames, shape_out, again.labels(0).dtype)
     return target
-
-
-def replayed_session(
-    path: Path,
-    image: Any = None,
-    *,
-    variant: str | None = None,
-    device: str | None = None,
-    progress: bool = True,
-    models: ModelHub | None = None,
-    predictor_factory: PredictorFactory | None = None,
-) -> Session:
-    """Return a new session in which everything of the file `path` was done again."""
-    saved = files.read(path)
-    source, found = saved.open_image(image)
-    contents = saved.contents
-    computed = _computed_settings(contents.settings, contents.environment)
-    if device is not None:
-        computed = replace(computed, device=device, dtype="auto")
-
-    def adapted(settings: SessionSettings) -> SessionSettings:
-        settings = replace(settings, device=computed.device, dtype=computed.dtype)
-        return settings if variant is None else replace(settings, variant=variant)
-
-    again = Session(
-        source,
-        **vars(adapted(contents.settings)),
-        path=found,
-        models=models,
-        predictor_factory=predictor_factory,
-    )
-    with _num_threads(contents.environment if predictor_factory is None else None):
-        total = sum(
-            1 + (action.num_steps if isinstance(action, Propagate) else 0)
-            for action in contents.log
-        )
-        steps = repeat(again, contents.log, adapted)
-        for _ in shown(steps, title="Replaying", total=total, wanted=progress):
-            pass
-    return again
-
-
-def _computed_settings(settings: SessionSettings, was: Environment | None) -> SessionSettings:
-    """Return the settings with the device and dtype that were used, if they exist here."""
-    if was is None:
-        return settings
-    from sam2_backbone.device import resolve_device
-
-    try:
-        resolve_device(was.device)
-    except ValueError:
-        warnings.warn(
-            f"The session was computed on {was.device}, which is not here: masks may differ.",
-            UserWarning,
-            stacklevel=4,
-        )
-        return settings
-    return replace(settings, device=was.device, dtype=was.dtype)
-
-
-@contextmanager
-def _num_threads(was: Environment | None) -> Iterator[None]:
-    if was is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(was.num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import tifffile
@@ -39,6 +40,50 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     assert annotator.session.objects[0].prompted_frames == (0, 4)
     assert annotator._images.current.autosave.path.exists()
     assert messages == []
+
+
+def test_what_differs_in_a_session_file_is_explained(
+    viewer, fake_model, messages, tmp_path, monkeypatch
+) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    session, path = annotator.session, tmp_path / "cells.json"
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    annotator.wait(timeout=20)
+    annotator.save(path)
+    annotator.wait(timeout=20)
+    saved = session.document
+    annotator.points_layer.add((0, 40, 50))
+    annotator.wait(timeout=20)
+
+    tree = json.loads(path.read_text())
+    tree["weights_sha256"] = "0" * 64
+    path.write_text(json.dumps(tree))
+    # discs stand for the network, so that no weights are loaded
+    monkeypatch.setattr(session, "uses_models", True)
+    annotator.load(path)
+    annotator.wait(timeout=20)
+    assert len(messages) == 1
+    assert "cells.json was made with other weights of micro" in messages[0]
+    assert "napari-sam2 replay" in messages[0]
+    assert session.document == saved
+    np.testing.assert_array_equal(annotator.labels_layer.data[7], session.labels(7))
+
+    annotator.points_layer.add((3, 40, 50))
+    annotator.wait(timeout=20)
+    here = session.document
+    for wrong, says in (
+        (255 - STACK, "other pixels: open"),
+        (STACK[:5], "cells.zarr with 5 frames"),
+    ):
+        other = Session(wrong, predictor_factory=FakePredictor)
+        other.save(path)
+        annotator.load(path)
+        annotator.wait(timeout=20)
+        assert "cells.json was made on another image, cells.zarr" in messages[-1]
+        assert says in messages[-1]
+    assert len(messages) == 3
+    assert session.document is here
 
 
 def test_save_open_and_results(viewer, fake_model, messages, tmp_path) -> None:

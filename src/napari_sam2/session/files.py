@@ -79,15 +79,21 @@ class SavedSession:
         was_size = (self.image.num_frames, self.image.height, self.image.width)
         if is_size != was_size:
             raise ImageMismatchError(
-                f"The session {self.path.name} was made on {_size(was_size)}, "
-                f"the image given has {_size(is_size)}: give the image it was made on."
+                f"The session {self.path.name} was made on another image, {self._image_name} with "
+                f"{_size(was_size)}; this one has {_size(is_size)}: open the session with that "
+                "image, along the same frame axis."
             )
         if signature_of(source) != self.image.signature:
             raise ImageMismatchError(
-                f"The image has the size of the one {self.path.name} was made on but other pixels: "
-                "give the image it was made on."
+                f"The session {self.path.name} was made on another image, {self._image_name}; this "
+                "one has its size but other pixels: open the session with that image, along the "
+                "same frame axis."
             )
         return source, found
+
+    @property
+    def _image_name(self) -> str:
+        return Path(self.image.path).name
 
     def _find_image(self) -> Path:
         named = Path(self.image.path)
@@ -96,7 +102,7 @@ class SavedSession:
                 return place
         raise ImageReadError(
             f"The image of the session {self.path.name} is no longer at {named}: "
-            "give it as the second argument."
+            "give the place where it is now."
         )
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal, SignalGroup
 
-from napari_sam2.session.history import Action, Group, History, SetPrompts
+from napari_sam2.session.history import Action, Group, History, Reload, SetPrompts
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.segmentation import Segmentation
+from napari_sam2.session.settings import SessionSettings
 from napari_sam2.session.turns import TurnLock
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class SessionEvents(SignalGroup):
     prompts_changed = Signal(int, int)
     masks_changed = Signal(int, tuple)
     all_changed = Signal()
+    noticed = Signal(str)
+    """A sentence that a person should read; nothing has failed."""
 
 
 @dataclass
@@ -184,6 +187,21 @@ class Ledger:
             if document is not None:
                 self.restore(document)
             return title
+
+    def begin(
+        self,
+        settings: SessionSettings,
+        document: Document,
+        next_obj_id: int,
+        log: tuple[Action, ...],
+    ) -> None:
+        """Make a document the present that has nothing before it; the model is told it anew."""
+        self.document = document
+        self.next_obj_id = next_obj_id
+        self.history = History((*log, Reload()))
+        self.segmentation.use_settings(settings)
+        self.touch()
+        self.later(self.events.all_changed.emit)
 
     def restore(self, document: Document) -> None:
         """Make an earlier or later document the present; the model hears of it when next asked."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import warnings
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -97,17 +96,6 @@ def weights_sha256(settings: SessionSettings) -> str | None:
     if isinstance(weights, PublishedWeights):
         return weights.sha256
     return file_sha256(Path(str(files("sam2_backbone") / "weights" / weights.file_name)))
-
-
-def warn_of_other_weights(settings: SessionSettings, was: str | None, name: str) -> None:
-    """Warn if the session `name` was made with weights that are not those of `settings` now."""
-    if was is not None and weights_sha256(settings) != was:
-        warnings.warn(
-            f"The weights of {settings.variant} are not those that the session "
-            f"{name} was made with: new answers may differ.",
-            UserWarning,
-            stacklevel=4,
-        )
 
 
 def file_sha256(path: Path) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,6 @@ from napari_sam2.session.history import (
     Action,
     ChangeSettings,
     Direction,
-    History,
-    Reload,
 )
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
@@ -31,16 +30,12 @@ from napari_sam2.session.masks import (
     compose_labels,
     label_dtype,
 )
-from napari_sam2.session.model_hub import (
-    Environment,
-    ModelHub,
-    warn_of_other_weights,
-    weights_sha256,
-)
+from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import Predictor
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
 from napari_sam2.session.propagation import checked_propagation, expected_steps, run
+from napari_sam2.session.reopening import settings_here
 from napari_sam2.session.segmentation import Segmentation
 from napari_sam2.session.settings import SessionSettings, Window
 
@@ -432,7 +427,8 @@ class Session:
     def start_anew(self) -> None:
         """Keep objects, prompts and masks; forget undo and the memory of the model."""
         with self._ledger.turn():
-            self._begin(self._ledger.document, self._ledger.next_obj_id, self.log)
+            ledger = self._ledger
+            ledger.begin(self._settings, ledger.document, ledger.next_obj_id, self.log)
 
     def save(self, path: str | Path) -> None:
         """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
@@ -447,27 +443,38 @@ class Session:
         models: ModelHub | None = None,
         predictor_factory: PredictorFactory | None = None,
     ) -> Session:
-        """Read a session; `image` is needed only where the one it names cannot be found."""
+        """
+        Read a session; `image` is needed only where the one it names cannot be found.
+
+        Where the network is not the one that was used, a ``UserWarning`` says so.
+        """
         saved = files.read(Path(path))
-        contents = saved.contents
         source, found = saved.open_image(image)
-        session = cls(
-            source,
-            **asdict(contents.settings),
-            path=found,
-            models=models,
-            predictor_factory=predictor_factory,
-        )
-        session.restore(contents, saved.path.name)
+        session = cls(source, path=found, models=models, predictor_factory=predictor_factory)
+        notice = session.restore(saved.contents, f"the session {saved.path.name}")
+        if notice:
+            warnings.warn(notice, UserWarning, stacklevel=2)
         return session
 
-    def restore(self, contents: Contents, name: str) -> None:
-        """Take over everything of a saved session but its image; `name` is said in warnings."""
+    def restore(self, contents: Contents, what: str) -> str:
+        """
+        Take over everything of a saved session but its image.
+
+        Returns, and tells by the event `noticed`, what a person should know of it, where there is
+        something: a sentence in which the saved session is called `what`.
+        """
+        settings, notice = contents.settings, ""
         if self.uses_models:
-            warn_of_other_weights(contents.settings, contents.weights_sha256, name)
+            settings, notice = settings_here(contents, self._settings, what)
         with self._ledger.turn():
-            self._settings = contents.settings
-            self._begin(contents.document, contents.next_obj_id, contents.log)
+            self._settings = settings
+            log = contents.log
+            if settings != contents.settings:
+                log = (*log, ChangeSettings(settings))
+            self._ledger.begin(settings, contents.document, contents.next_obj_id, log)
+            if notice:
+                self._ledger.later(self.events.noticed.emit, notice)
+        return notice
 
     def contents(self, *, with_hash: bool = True) -> Contents:
         """Return everything but the image, as one moment; hashing large weights takes seconds."""
@@ -482,11 +489,3 @@ class Session:
                 log=self.log,
                 next_obj_id=self._ledger.next_obj_id,
             )
-
-    def _begin(self, document: Document, next_obj_id: int, log: tuple[Action, ...]) -> None:
-        self._ledger.document = document
-        self._ledger.next_obj_id = next_obj_id
-        self._ledger.history = History((*log, Reload()))
-        self._ledger.segmentation.use_settings(self._settings)
-        self._ledger.touch()
-        self._ledger.later(self.events.all_changed.emit)

@@ -231,6 +231,7 @@ class AnnotateWidget(QWidget):
         self._images.changed.connect(self._show_soon)
         self._images.told.connect(self._tell)
         self._images.refused.connect(self._say)
+        self._images.noticed.connect(self._say)
         self._images.failed.connect(self._on_failure)
         self._images.removed.connect(self._on_removed)
         self._images.layer_made.connect(self._keys.bind_layer)

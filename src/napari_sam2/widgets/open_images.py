@@ -26,6 +26,8 @@ class OpenImages(QObject):
     """Something of an open session."""
     refused = Signal(str)
     """Why something was not done."""
+    noticed = Signal(str)
+    """What a person should know, in a sentence."""
     failed = Signal(object)
     """The exception of a request."""
     told = Signal(str)
@@ -160,6 +162,7 @@ class OpenImages(QObject):
         opened = OpenSession(self._viewer, image, frames, session, self._jobs)
         opened.changed.connect(self.changed)
         opened.refused.connect(self.refused)
+        opened.noticed.connect(self.noticed)
         opened.failed.connect(self.failed)
         opened.told.connect(self.told)
         opened.prompted.connect(self.prompted)

@@ -61,6 +61,8 @@ class OpenSession(QObject):
     """What was done, in a sentence."""
     refused = Signal(str)
     """Why something was not done."""
+    noticed = Signal(str)
+    """What a person should know, in a sentence."""
     failed = Signal(object)
     """The exception of a request."""
     image_removed = Signal()
@@ -93,6 +95,7 @@ class OpenSession(QObject):
         self.mirror.prompts_changed.connect(self._on_prompts)
         self.mirror.masks_changed.connect(self._on_masks)
         self.mirror.all_changed.connect(self._on_all)
+        self.mirror.noticed.connect(self.noticed)
         jobs.request_done.connect(self._on_request_done)
         self.layers = AnnotationLayers(viewer, image, geometry, session)
         self.layers.book.is_waiting = self._is_waiting

@@ -26,6 +26,7 @@ class SessionMirror(QObject):
     prompts_changed = Signal(int, int)
     masks_changed = Signal(int, object)
     all_changed = Signal()
+    noticed = Signal(str)
     _posted = Signal()
 
     def __init__(self, session: Session) -> None:
@@ -34,6 +35,7 @@ class SessionMirror(QObject):
         self._lock = threading.Lock()
         self._masks: dict[int, set[int]] = {}
         self._prompts: dict[tuple[int, int], None] = {}
+        self._notices: list[str] = []
         self._objects = False
         self._all = False
         self._is_posted = False
@@ -42,13 +44,14 @@ class SessionMirror(QObject):
         self._events.prompts_changed.connect(self._on_prompts)
         self._events.masks_changed.connect(self._on_masks)
         self._events.all_changed.connect(self._on_all)
+        self._events.noticed.connect(self._on_noticed)
         self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
 
     @property
     def is_settled(self) -> bool:
         """Whether everything has been told."""
         with self._lock:
-            return not (self._masks or self._prompts or self._objects or self._all)
+            return not self._is_waiting
 
     def tell(self, budget_s: float | None = None) -> None:
         """Tell what is waiting, in the main thread, until it is told or the time is up."""
@@ -70,12 +73,24 @@ class SessionMirror(QObject):
         self._events.prompts_changed.disconnect(self._on_prompts, missing_ok=True)
         self._events.masks_changed.disconnect(self._on_masks, missing_ok=True)
         self._events.all_changed.disconnect(self._on_all, missing_ok=True)
+        self._events.noticed.disconnect(self._on_noticed, missing_ok=True)
         with self._lock:
             self._masks.clear()
             self._prompts.clear()
+            self._notices.clear()
             self._objects = self._all = False
 
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether there is something to be told; hold the lock."""
+        return bool(self._masks or self._prompts or self._notices or self._objects or self._all)
+
     def _tell_one(self) -> bool:
+        with self._lock:
+            notice = self._notices.pop(0) if self._notices else ""
+        if notice:
+            self.noticed.emit(notice)
+            return True
         with self._lock:
             tell_all, self._all = self._all, False
             tell_objects = self._objects and not tell_all
@@ -125,6 +140,11 @@ class SessionMirror(QObject):
             self._all = True
         self._wake()
 
+    def _on_noticed(self, sentence: str) -> None:
+        with self._lock:
+            self._notices.append(sentence)
+        self._wake()
+
     def _wake(self) -> None:
         if threading.get_ident() == self._main_thread:
             self.tell(_BUDGET_S)
@@ -133,7 +153,7 @@ class SessionMirror(QObject):
     def _post(self) -> None:
         """Have the main thread tell the rest when it comes round to it."""
         with self._lock:
-            if self._is_posted or not (self._masks or self._prompts or self._objects or self._all):
+            if self._is_posted or not self._is_waiting:
                 return
             self._is_posted = True
         self._posted.emit()

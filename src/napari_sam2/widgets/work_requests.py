@@ -61,8 +61,7 @@ class WorkRequests(QObject):
         current = self._images.current
         if current is not None:
             self._run.cancel()
-            current.autosave.begin_anew()
-            current.edit(partial(_load, current.session, Path(path)))
+            current.edit(partial(_load, current.session, current.autosave, Path(path)))
 
     def take_up(self) -> None:
         """Go on where the work that was found ended."""
@@ -94,16 +93,17 @@ class WorkRequests(QObject):
             self.load(path)
 
 
-def _load(session: Session, path: Path) -> None:
+def _load(session: Session, autosave: Autosave, path: Path) -> None:
     saved = files.read(path)
     saved.open_image(session.source)  # refuses another image
-    session.restore(saved.contents, path.name)
+    autosave.begin_anew()
+    session.restore(saved.contents, f"the session {path.name}")
 
 
 def _take_up(session: Session, autosave: Autosave, found: Recovered) -> None:
     if session.document.objects:
         autosave.begin_anew()
-    session.restore(found.contents, "found")
+    session.restore(found.contents, "the work that was found")
     autosave.save_now()
     if not autosave.problem:
         found.path.unlink(missing_ok=True)
