@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from sam2_backbone.training.dense import dense_loss, dense_targets
+from sam2_backbone.training.drift import drifted
 from sam2_backbone.training.losses import (
     LossWeights,
     dice_loss,
@@ -111,3 +112,17 @@ def test_dense_targets_know_boundaries_and_centres() -> None:
     assert float(column[3]) < 0 < float(column[6])
     nothing = dense_loss(torch.zeros_like(targets), targets, torch.tensor([False]))
     assert float(nothing) == 0
+
+
+def test_drifted_masks_are_wrong_but_still_show_their_object() -> None:
+    line = torch.arange(48) - 23.5
+    disc = ((line[:, None] ** 2 + line**2) < 12**2).float()[None, None].expand(64, -1, -1, -1)
+    logits = (disc * 20 - 10).requires_grad_()
+    wrong = drifted(logits, torch.Generator().manual_seed(0))
+    again = drifted(logits, torch.Generator().manual_seed(0))
+    assert torch.equal(wrong, again)
+    assert not wrong.requires_grad
+    ious = mask_iou(wrong, disc)[:, 0]
+    assert float(ious.min()) > 0.25
+    assert 0.6 < float(ious.median()) < 0.9
+    assert float(ious.max()) < 1

@@ -21,6 +21,7 @@ from sam2_backbone.modeling.sam2 import (
     RecalledMemory,
 )
 from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
+from sam2_backbone.training.drift import drifted
 from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
 from sam2_backbone.training.progress import Sums, add_to
 from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of
@@ -30,6 +31,7 @@ CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
+DRIFT_SHARE = 0.35  # of tracked masks that are remembered with errors that it takes long to make
 OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
@@ -296,7 +298,17 @@ class StepLoss(nn.Module):
                         num_frames - 1
                     )
             told = torch.rand(len(target), generator=generator).to(target.device) < TOLD_SHARE
-            memory.store(plain, answer.best, target, frame_idx, prompted=prompted, told=told)
+            wrong = torch.rand(len(target), generator=generator).to(target.device) < DRIFT_SHARE
+            memory.store(
+                plain,
+                answer.best,
+                target,
+                frame_idx,
+                prompted=prompted,
+                told=told,
+                drift=None if prompted else drifted(answer.best.low_res_masks, generator),
+                wrong=wrong,
+            )
 
     def _track_loss(
         self, answer: MaskPrediction, target: Tensor, num_frames: int, result: StepResult
@@ -356,14 +368,19 @@ class ClipMemory:
         *,
         prompted: bool,
         told: Tensor,
+        drift: Tensor | None,
+        wrong: Tensor,
     ) -> None:
         """Remember a frame; where the object is truly absent, remember that it is.
 
-        Objects that are `told` (N,) remember their true mask. No gradient goes back through the
-        remembered mask: it would grow from frame to frame.
+        Objects that are `told` (N,) remember their true mask, those that are `wrong` (N,) the one
+        of `drift`. No gradient goes back through the remembered mask: it would grow from frame to
+        frame.
         """
         present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
         masks = torch.where(told[:, None, None, None], target * 20 - 10, answer.low_res_masks)
+        if drift is not None:
+            masks = torch.where(wrong[:, None, None, None], drift, masks)
         logits = torch.where(present[..., None, None], masks.detach(), ABSENT_LOGIT)
         self.last_masks = logits
         score = present.float() * 20 - 10

@@ -1,0 +1,47 @@
+"""Masks as they look after many frames of small errors, so that tracking learns to recover."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SOFTENING = (5, 9)  # side of the averaging that lets an outline move, in low-res pixels
+NODES = 7  # of the smooth noise that moves it
+SHIFT = 0.05  # deviation of the displacement, over half of the side
+SWELL = 0.15  # deviation of the level that is the outline: the mask grows or shrinks
+LOGITS_PER_LEVEL = 24.0
+
+
+def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Return masks whose outlines have wandered, that have moved, and lost or taken up pieces.
+
+    A clip of training is too short for a network to meet what it says after thirty frames: this
+    stands for it.
+
+    Parameters
+    ----------
+    logits
+        (N, 1, l, l).
+
+    Returns
+    -------
+    Tensor
+        (N, 1, l, l) logits, without a gradient.
+    """
+    count, side = logits.shape[0], logits.shape[-1]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(count, *shape, generator=generator).to(logits.device)
+
+    mask = (logits.detach() > 0).float()
+    kernel = SOFTENING[int(torch.randint(len(SOFTENING), (), generator=generator))]
+    level = functional.avg_pool2d(mask, kernel, stride=1, padding=kernel // 2)
+    still = torch.eye(2, 3, device=logits.device).repeat(count, 1, 1)
+    still[:, :, 2] += SHIFT * normal(2)
+    grid = functional.affine_grid(still, list(level.shape), align_corners=False)
+    level = functional.grid_sample(level, grid, align_corners=False)
+    noise = functional.interpolate(normal(1, NODES, NODES), (side, side), mode="bilinear")
+    strength = torch.rand(count, 1, 1, 1, generator=generator).to(logits.device) * 0.4 + 0.05
+    level = level - 0.5 + strength * noise + SWELL * normal(1, 1, 1)
+    return (level * LOGITS_PER_LEVEL).to(logits.dtype)
