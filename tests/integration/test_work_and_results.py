@@ -42,6 +42,35 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     assert messages == []
 
 
+def test_a_file_is_neither_copied_nor_littered(viewer, fake_model, messages, tmp_path) -> None:
+    file = tmp_path / "data" / "cells.tif"
+    file.parent.mkdir()
+    tifffile.imwrite(file, STACK)
+    annotator = annotate(viewer, viewer.open(file, plugin="napari")[0])
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    current = annotator._images.current
+    current.autosave.save_now()
+    journal = current.autosave.path
+    assert journal.parent == file.parent
+    annotator.save(tmp_path / "cells.json")
+    annotator.wait(timeout=20)
+    assert annotator._panels._status.text().startswith("Saved to cells.json.")
+    assert not journal.exists()
+    assert not (tmp_path / "cells.zarr").exists()
+    assert Session.load(tmp_path / "cells.json").document == annotator.session.document
+    annotator.points_layer.add((0, 40, 50))
+    annotator.wait(timeout=20)
+    current.autosave.save_now()
+    assert current.autosave.path.parent == file.parent
+    viewer.layers.remove(annotator.image_layer)
+    annotator.wait(timeout=20)
+    assert [*file.parent.iterdir()] == [file]
+    assert len([*(tmp_path / "cache").rglob("*.journal")]) == 1
+    annotator.load(tmp_path / "cells.json")  # nothing is open
+    assert messages == []
+
+
 def test_what_differs_in_a_session_file_is_explained(
     viewer, fake_model, messages, tmp_path, monkeypatch
 ) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from fakes import FakeFrames, FakePredictor, moving_discs
-from napari_sam2.session.autosave import Autosave, find_work, journals_of
+from napari_sam2.session.autosave import Autosave, find_work, places_of
+from napari_sam2.session.codec import Contents
 from napari_sam2.session.errors import SessionFileError
-from napari_sam2.session.images import signature_of
 from napari_sam2.session.journal import JournalWriter, read_journal
 from napari_sam2.session.session import Session
 
@@ -88,11 +89,153 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     session = a_session()
+    told: list[str] = []
+    session.events.noticed.connect(told.append)
     saving = Autosave(session, blocked)
     session.new_object()
     saving.save_now()
     assert "saved automatically" in saving.problem
+    assert len(told) == 1
+    assert "Save the session to a file" in told[0]
+    session.new_object()
+    saving.save_now()
+    assert len(told) == 1
     saving.stop()
+
+
+@pytest.fixture
+def movie_file(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "cells [1].tif"
+    tifffile.imwrite(path, moving_discs())
+    return path
+
+
+def a_session_on(path: Path) -> Session:
+    return Session(path, predictor_factory=FakePredictor)
+
+
+def test_the_journal_lies_beside_the_image_and_is_found_there(
+    tmp_path: Path, movie_file: Path
+) -> None:
+    session, cache = a_session_on(movie_file), tmp_path / "cache"
+    saving = Autosave(session, cache)
+    session.add_point(session.new_object(), 0, (12, 12))
+    saving.save_now()
+    assert saving.path is not None
+    assert saving.path.parent == movie_file.parent
+    assert saving.path.name.startswith("cells [1].tif.")
+    assert find_work(a_session_on(movie_file), cache) is None  # it is being written
+    at_a_crash = saving.path.read_bytes()
+    saving.stop(discard=True)
+    assert find_work(a_session_on(movie_file), cache) is None
+    left = movie_file.with_name(f"cells [1].tif.{places_of(session).signature[:12]}-1.journal")
+    left.write_bytes(at_a_crash)
+    found = find_work(a_session_on(movie_file), cache)
+    assert found is not None
+    assert found.path == left
+    assert found.contents.document == session.document
+    other = tmp_path / "data" / "other.tif"
+    tifffile.imwrite(other, 255 - moving_discs())
+    assert find_work(a_session_on(other), cache) is None
+
+
+def test_nothing_stays_beside_the_image(tmp_path: Path, movie_file: Path) -> None:
+    session, cache = a_session_on(movie_file), tmp_path / "cache"
+    saving = Autosave(session, cache)
+    session.add_point(session.new_object(), 0, (12, 12))
+    saving.save_now()
+    assert len(list(movie_file.parent.iterdir())) == 2
+    saving.begin_anew()  # as when another session is opened
+    assert len(list(movie_file.parent.iterdir())) == 1
+    session.new_object()
+    saving.stop()
+    assert list(movie_file.parent.iterdir()) == [movie_file]
+    found = find_work(a_session_on(movie_file), cache)
+    assert found is not None
+    assert found.contents.document == session.document
+    assert len(list(cache.rglob("*.journal"))) == 2
+
+
+def test_what_a_file_holds_is_in_no_journal(tmp_path: Path, movie_file: Path) -> None:
+    session, cache = a_session_on(movie_file), tmp_path / "cache"
+    saving = Autosave(session, cache)
+
+    def journals() -> list[Path]:
+        return [*tmp_path.rglob("*.journal")]
+
+    session.add_point(session.new_object(), 0, (12, 12))
+    saving.save_now()
+    before = saving.path
+    session.add_point(1, 0, (14, 14))
+    saving.filed(session.document)
+    assert journals() == []
+    saving.save_now()
+    assert journals() == []
+    session.new_object()
+    saving.save_now()
+    assert len(journals()) == 1
+    assert journals() != [before]
+    session.undo()
+    saving.stop()  # back to what the file holds
+    assert journals() == []
+
+    # what came while the file was written stays
+    saving = Autosave(session, cache)
+    session.new_object()
+    document = session.document
+    session.new_object()
+    saving.filed(document)
+    assert len(journals()) == 1
+    saving.stop()
+    found = find_work(session, cache)
+    assert found is not None
+    assert found.contents.document == session.document
+    saving = Autosave(session, cache)
+    for record in session.objects:
+        session.remove_object(record.obj_id)
+    saving.stop()
+    assert len(journals()) == 1
+
+
+def test_where_the_image_may_not_be_written_to_the_cache_takes_the_journal(
+    tmp_path: Path, movie_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, cache = a_session_on(movie_file), tmp_path / "cache"
+    assert places_of(session).beside == movie_file.parent
+    (movie_file.parent / ".zgroup").write_text("{}")
+    assert places_of(session).beside is None  # a part of a store
+    (movie_file.parent / ".zgroup").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: Path(path) != movie_file)
+        saving = Autosave(session, cache)
+        session.new_object()
+        saving.save_now()
+        assert saving.path is not None
+        assert cache in saving.path.parents
+        saving.stop(discard=True)
+    # a disk that fails later
+    saving = Autosave(session, cache)
+    session.new_object()
+    saving.save_now()
+    write = JournalWriter.write
+
+    def fail_beside(writer: JournalWriter, contents: Contents) -> None:
+        if writer.path.parent == movie_file.parent:
+            raise OSError(28, "No space left on device")
+        write(writer, contents)
+
+    monkeypatch.setattr(JournalWriter, "write", fail_beside)
+    session.new_object()
+    saving.save_now()
+    assert saving.problem == ""
+    assert saving.path is not None
+    assert cache in saving.path.parents
+    assert list(movie_file.parent.iterdir()) == [movie_file]
+    saving.stop()
+    found = find_work(a_session_on(movie_file), cache)
+    assert found is not None
+    assert found.contents.document == session.document
 
 
 CHILD = """
@@ -128,8 +271,7 @@ def test_a_killed_process_loses_at_most_the_last_second(tmp_path: Path) -> None:
     child.wait()
     child.stdout.close()
     session = a_session(2000)
-    place = journals_of(signature_of(session.source), tmp_path)
-    assert len(list(place.iterdir())) == 1
+    assert len(places_of(session, folder=tmp_path).found()) == 1
     found = find_work(session, tmp_path)
     assert found is not None
     assert [record.obj_id for record in found.contents.document.objects.values()] == [1, 2]

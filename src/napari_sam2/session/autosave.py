@@ -1,38 +1,28 @@
-"""Where and when a session saves itself: a journal in the cache folder, at most a second behind."""
+"""When a session saves itself: into a journal, at most a second behind, gone when it is filed."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from napari_sam2.session.codec import Contents
-from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.images import signature_of
-from napari_sam2.session.journal import JournalWriter, Recovered, read_journal
+from napari_sam2.session.journal import Recovered
+from napari_sam2.session.journal_places import JournalPlaces, OpenJournal
 from napari_sam2.session.model_hub import weights_sha256
+from napari_sam2.session.objects import Document
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from napari_sam2.session.settings import SessionSettings
+    from sam2_backbone.inference.frames import FrameSource
 
-_SUFFIX = ".journal"
 _INTERVAL_S = 0.4
-#: Journals of one image that are kept, and for how long.
-_MOST_KEPT = 5
-_LONGEST_KEPT_S = 60 * 24 * 3600.0
-
-
-def autosave_folder() -> Path:
-    """Return the folder of journals, in the cache folder."""
-    from sam2_backbone.download import cache_folder
-
-    return cache_folder() / "autosave"
 
 
 class Autosave:
@@ -44,7 +34,7 @@ class Autosave:
     session
         Watched until `stop`.
     folder
-        Where journals are kept, one folder an image; `autosave_folder()` if ``None``.
+        Where journals lie that cannot lie beside the image; `autosave_folder()` if ``None``.
     on_found
         Called, in a thread, with earlier work on the same image, if there is some.
     """
@@ -57,11 +47,14 @@ class Autosave:
         on_found: Callable[[Recovered], object] | None = None,
     ) -> None:
         self._session = session
+        # channels that are added later do not make it another image
+        self._source = session.source
         self._folder = folder
         self._on_found = on_found
-        self._journal: JournalWriter | None = None
-        self._claim: IO[bytes] | None = None
-        self._saved: object = None
+        self._known_places: JournalPlaces | None = None
+        self._journal: OpenJournal | None = None
+        self._written: Document | None = None
+        self._filed: Document | None = None
         self._hashed: tuple[SessionSettings, str | None] | None = None
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -74,7 +67,7 @@ class Autosave:
 
     @property
     def path(self) -> Path | None:
-        """The journal, ``None`` before there is anything to save."""
+        """The journal, ``None`` while there is nothing that is in no file."""
         return None if self._journal is None else self._journal.path
 
     def save_now(self) -> None:
@@ -82,23 +75,38 @@ class Autosave:
         with self._lock:
             self._write()
 
-    def begin_anew(self) -> None:
-        """Leave the journal as it is, to be offered later, and go on in another one."""
+    def filed(self, document: Document) -> None:
+        """Keep no journal of `document` any more: a session file holds it."""
         with self._lock:
+            self._filed, path = document, self.path
             self._leave()
+            # what has changed in the meantime is in no file yet
+            self._write()
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def begin_anew(self) -> None:
+        """Put the journal away, to be offered later, and go on in another one."""
+        with self._lock:
+            self._write()
+            self._end()
 
     def stop(self, *, discard: bool = False) -> None:
-        """Write the last changes and watch no more; `discard` deletes the journal."""
+        """
+        Watch no more, and leave nothing beside the image.
+
+        What is in no session file is kept in the cache folder, to be offered when the image is
+        opened again; `discard` deletes it.
+        """
         with suppress(ValueError):
             self._session.events.disconnect(self._on_change)
         self._stopped = True
         self._wake.set()
         with self._lock:
             self._write()
-            path = self.path
-            self._leave()
-            if discard and path is not None:
-                path.unlink(missing_ok=True)
+            if discard:
+                self._filed = self._written
+            self._end()
 
     def _on_change(self, *_: object) -> None:
         self._wake.set()
@@ -119,32 +127,61 @@ class Autosave:
 
     def _write(self) -> None:
         contents = self._session.contents(with_hash=False)
-        if contents.document is self._saved:
+        document = contents.document
+        if document is self._written:
             return
-        if self._journal is None and not contents.document.objects:
+        if self._journal is None and (document is self._filed or not document.objects):
             return
         try:
-            if self._journal is None:
-                self._open()
-            assert self._journal is not None
-            self._journal.write(self._with_hash(contents))
-            self._saved, self.problem = contents.document, ""
+            self._append(self._with_hash(contents))
         except OSError as error:
-            self.problem = f"Nothing can be saved automatically: {error.strerror or error}."
+            said = f"Nothing can be saved automatically: {error.strerror or error}."
+            if said != self.problem:
+                self.problem = said
+                self._session.events.noticed.emit(f"{said} Save the session to a file elsewhere.")
 
-    def _open(self) -> None:
-        folder = journals_of(signature_of(self._session.source), self._folder)
-        remove_old(folder)
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}{_SUFFIX}"
-        self._journal = JournalWriter(folder / name)
-        self._claim = _claimed(self._journal.path)
+    def _append(self, contents: Contents) -> None:
+        """Write to the journal; where the image's disk fails, to one in the cache folder."""
+        try:
+            self._append_here(contents)
+        except OSError:
+            if self._places.image is None:
+                raise
+            path = self.path
+            self._leave()
+            self._known_places = replace(self._places, image=None)
+            self._append_here(contents)
+            if path is not None:
+                with suppress(OSError):
+                    path.unlink()
+
+    def _append_here(self, contents: Contents) -> None:
+        if self._journal is None:
+            self._journal = self._places.open_new()
+        self._journal.writer.write(contents)
+        self._written, self.problem = contents.document, ""
+
+    @property
+    def _places(self) -> JournalPlaces:
+        if self._known_places is None:
+            self._known_places = places_of(self._session, self._source, self._folder)
+        return self._known_places
 
     def _leave(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        if self._claim is not None:
-            self._claim.close()
-        self._journal = self._claim = self._saved = None
+        self._journal = self._written = None
+
+    def _end(self) -> None:
+        """Close the journal: delete it if a file holds all of it, else put it away."""
+        path, written = self.path, self._written
+        self._leave()
+        if path is None:
+            return
+        if written is not None and (written is self._filed or not written.objects):
+            path.unlink(missing_ok=True)
+        else:
+            self._places.put_away(path)
 
     def _with_hash(self, contents: Contents) -> Contents:
         """Add the hash of the weights, computed once for the same settings."""
@@ -152,68 +189,17 @@ class Autosave:
             return contents
         if self._hashed is None or self._hashed[0] != contents.settings:
             self._hashed = contents.settings, weights_sha256(contents.settings)
-        return Contents(**{**vars(contents), "weights_sha256": self._hashed[1]})
+        return replace(contents, weights_sha256=self._hashed[1])
 
 
-def journals_of(signature: str, folder: Path | None = None) -> Path:
-    """Return the folder of the journals of an image."""
-    return (autosave_folder() if folder is None else folder) / signature[:24]
+def places_of(
+    session: Session, source: FrameSource | None = None, folder: Path | None = None
+) -> JournalPlaces:
+    """Return where journals of the image of `session` lie; reads a few of its frames."""
+    signature = signature_of(session.source if source is None else source)
+    return JournalPlaces(signature, session.path, folder)
 
 
 def find_work(session: Session, folder: Path | None = None) -> Recovered | None:
     """Return the latest work on the image of `session` that no running process is writing."""
-    place = journals_of(signature_of(session.source), folder)
-    for path in sorted(place.glob(f"*{_SUFFIX}"), key=_time_of, reverse=True):
-        claim = _claimed(path)
-        if claim is None:
-            continue
-        claim.close()
-        with suppress(SessionFileError):
-            found = read_journal(path)
-            if found.contents.document.objects:
-                return found
-    return None
-
-
-def remove_old(place: Path) -> None:
-    """Delete journals of an image beyond the newest few, and those of long ago."""
-    paths = sorted(place.glob(f"*{_SUFFIX}"), key=_time_of, reverse=True)
-    for rank, path in enumerate(paths):
-        if rank >= _MOST_KEPT - 1 or time.time() - _time_of(path) > _LONGEST_KEPT_S:
-            claim = _claimed(path)
-            if claim is not None:
-                claim.close()
-                with suppress(OSError):
-                    path.unlink()
-
-
-def _time_of(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _claimed(path: Path) -> IO[bytes] | None:
-    """Hold a journal until the file returned is closed; ``None`` if another process holds it.
-
-    The operating system lets go of it when the process ends, however that happens.
-    """
-    try:
-        file = path.open("rb+")
-    except OSError:
-        return None
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(1 << 40)  # beyond all data: reading stays possible
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
+    return next(places_of(session, folder=folder).unclaimed(), None)

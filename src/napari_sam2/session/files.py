@@ -16,6 +16,7 @@ from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.codec import Contents, decode, encode
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
 from napari_sam2.session.images import open_frames, signature_of
+from sam2_backbone.errors import FrameReadError
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
@@ -244,7 +245,7 @@ def _shows(path: Path, source: FrameSource, signature: str) -> bool:
         return False
     try:
         return signature_of(open_frames(path, as_movie=not source.is_rgb)) == signature
-    except (ImageReadError, TypeError, ValueError):
+    except (ImageReadError, FrameReadError, TypeError, ValueError):
         return False
 
 

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.frame_source import layer_frame_source
+from napari_sam2.layers.image_file import image_file
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.jobs import Jobs
@@ -118,6 +119,7 @@ class OpenImages(QObject):
                 variant=variant or self.variant,
                 value_range=value_range,
                 device=self._device,
+                path=image_file(image),
                 models=self._models,
             )
             if known is not None:

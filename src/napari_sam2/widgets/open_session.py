@@ -175,7 +175,11 @@ class OpenSession(QObject):
         self._jobs.ask(Request(self, "variant"), partial(self.session.set_variant, variant))
 
     def edit(self, call: Callable[[], object]) -> None:
-        """Have the worker change something of the session, after all that was asked before."""
+        """
+        Have the worker change something of the session, after all that was asked before.
+
+        What the call returns is told, if it is a sentence.
+        """
         if self._timer.isActive():
             self.collect()
         self._jobs.ask(Request(self, "edit", number=next(self._numbers)), call)
@@ -348,6 +352,9 @@ class OpenSession(QObject):
             case "undo" | "redo":
                 done = f"{'Undone' if request.what == 'undo' else 'Done again'}: {value}. "
                 self.told.emit(done if value else f"There is nothing to {request.what}. ")
+            case "edit":
+                if isinstance(value, str):
+                    self.told.emit(value)
             case "candidate":
                 if error is None:
                     text = candidate_text(self.session, request.obj_id, request.frame_idx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ class WorkRequests(QObject):
     """Carries requests of the work panel to the session in hand."""
 
     told = Signal(str)
-    """What was done."""
+    """What was done, or was not."""
 
     def __init__(self, panel: WorkPanel, images: OpenImages, run: RunControl) -> None:
         super().__init__()
@@ -53,8 +54,7 @@ class WorkRequests(QObject):
         """Write the session to a file, after all that was asked before."""
         current = self._images.current
         if current is not None:
-            current.edit(partial(current.session.save, path))
-            self.told.emit(f"Saved to {Path(path).name}. ")
+            current.edit(partial(_save, current.session, current.autosave, Path(path)))
 
     def load(self, path: str | Path) -> None:
         """Go on with a session file of this image; what is at hand is kept as found work."""
@@ -77,7 +77,10 @@ class WorkRequests(QObject):
         current = self._images.current
         if current is not None and current.found_work is not None:
             found, current.found_work = current.found_work, None
-            found.path.unlink(missing_ok=True)
+            try:
+                found.path.unlink(missing_ok=True)
+            except OSError as error:
+                self.told.emit(f"{found.path} cannot be deleted: {error.strerror}. ")
             self.show_offer()
 
     def _on_save(self) -> None:
@@ -93,11 +96,20 @@ class WorkRequests(QObject):
             self.load(path)
 
 
+def _save(session: Session, autosave: Autosave, path: Path) -> str:
+    """Write the session, and return what is to be told of it."""
+    document = session.document  # what is done meanwhile stays in the journal
+    session.save(path)
+    autosave.filed(document)
+    return f"Saved to {path.name}. "
+
+
 def _load(session: Session, autosave: Autosave, path: Path) -> None:
     saved = files.read(path)
     saved.open_image(session.source)  # refuses another image
     autosave.begin_anew()
     session.restore(saved.contents, f"the session {path.name}")
+    autosave.filed(saved.contents.document)
 
 
 def _take_up(session: Session, autosave: Autosave, found: Recovered) -> None:
@@ -106,4 +118,5 @@ def _take_up(session: Session, autosave: Autosave, found: Recovered) -> None:
     session.restore(found.contents, "the work that was found")
     autosave.save_now()
     if not autosave.problem:
-        found.path.unlink(missing_ok=True)
+        with suppress(OSError):  # of another person: it will be offered again
+            found.path.unlink()

@@ -1,0 +1,179 @@
+"""Where journals lie: beside the image where its folder may be written to, else in the cache."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from napari_sam2.session.errors import SessionFileError
+from napari_sam2.session.images import is_zarr
+from napari_sam2.session.journal import JournalWriter, Recovered, read_journal
+
+_SUFFIX = ".journal"
+#: Characters of a signature that tell images apart in the names of folders and files.
+_IN_FOLDER_NAME, _IN_FILE_NAME = 24, 12
+#: Journals of one image that are kept, and for how long.
+_MOST_KEPT = 5
+_LONGEST_KEPT_S = 60 * 24 * 3600.0
+
+
+def autosave_folder() -> Path:
+    """Return the folder of journals in the cache folder."""
+    from sam2_backbone.download import cache_folder
+
+    return cache_folder() / "autosave"
+
+
+@dataclass(frozen=True)
+class OpenJournal:
+    """A journal that is being written, and the claim that keeps others from taking it up."""
+
+    writer: JournalWriter
+    claim: IO[bytes] | None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.writer.path
+
+    def close(self) -> None:
+        """Write no more, and let others have it."""
+        # on a full disk the rest in the buffer is lost; the journal ends before it
+        with suppress(OSError):
+            self.writer.close()
+        if self.claim is not None:
+            self.claim.close()
+
+
+@dataclass(frozen=True)
+class JournalPlaces:
+    """
+    The journals of one image.
+
+    Attributes
+    ----------
+    signature
+        Of the image.
+    image
+        The file or folder it was read from, if there is one.
+    folder
+        Where journals lie that cannot lie beside the image; `autosave_folder()` if ``None``.
+    """
+
+    signature: str
+    image: Path | None = None
+    folder: Path | None = None
+
+    @property
+    def kept(self) -> Path:
+        """The folder of this image's journals in `folder`."""
+        folder = autosave_folder() if self.folder is None else self.folder
+        return folder / self.signature[:_IN_FOLDER_NAME]
+
+    @property
+    def beside(self) -> Path | None:
+        """The image's own folder, if it may be written to."""
+        image = self.image
+        if image is None or not image.exists() or is_zarr(image.parent):
+            return None
+        may_write = os.access(image, os.W_OK) and os.access(image.parent, os.W_OK)
+        return image.parent if may_write else None
+
+    def open_new(self) -> OpenJournal:
+        """Begin a journal; OSError where there is no place for one."""
+        self.remove_old()
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}{_SUFFIX}"
+        if (beside := self.beside) is not None:
+            with suppress(OSError):
+                path = beside / f"{self._prefix}{name}"
+                journal = OpenJournal(JournalWriter(path), claimed(path))
+                if journal.claim is not None:
+                    return journal
+                # without locks, as on some network drives, others could take up what is in use
+                journal.close()
+                path.unlink()
+        path = self.kept / name
+        return OpenJournal(JournalWriter(path), claimed(path))
+
+    def found(self) -> list[Path]:
+        """Return all journals of the image, the newest first."""
+        paths = list(self.kept.glob(f"*{_SUFFIX}"))
+        if self.image is not None:
+            paths += self.image.parent.glob(f"{glob.escape(self._prefix)}*{_SUFFIX}")
+        return sorted(paths, key=_time_of, reverse=True)
+
+    def unclaimed(self) -> Iterator[Recovered]:
+        """Read the journals with objects in them that no process is writing, the newest first."""
+        for path in self.found():
+            claim = claimed(path)
+            if claim is None:
+                continue
+            claim.close()
+            with suppress(SessionFileError):
+                found = read_journal(path)
+                if found.contents.document.objects:
+                    yield found
+
+    def put_away(self, path: Path) -> None:
+        """Take a journal that nobody writes any more out of the image's folder."""
+        if path.parent != self.kept:
+            # if that fails it stays where it is: better there than nowhere
+            with suppress(OSError):
+                self.kept.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, self.kept / path.name.removeprefix(self._prefix))
+
+    def remove_old(self) -> None:
+        """Delete journals beyond the newest few, and those of long ago."""
+        for rank, path in enumerate(self.found()):
+            if rank >= _MOST_KEPT - 1 or time.time() - _time_of(path) > _LONGEST_KEPT_S:
+                claim = claimed(path)
+                if claim is not None:
+                    claim.close()
+                    with suppress(OSError):
+                        path.unlink()
+
+    @property
+    def _prefix(self) -> str:
+        assert self.image is not None
+        return f"{self.image.name}.{self.signature[:_IN_FILE_NAME]}-"
+
+
+def _time_of(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def claimed(path: Path) -> IO[bytes] | None:
+    """Hold a journal until the file returned is closed; ``None`` if another process holds it.
+
+    The operating system lets go of it when the process ends, however that happens.
+    """
+    try:
+        file = path.open("rb+")
+    except OSError:
+        return None
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(1 << 40)  # beyond all data: reading stays possible
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
