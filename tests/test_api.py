@@ -457,7 +457,7 @@ def test_a_session_cannot_be_saved_on_a_full_disk(
         (lambda path: path.write_text("{"), "not valid JSON"),
         (lambda path: path.write_text("[]"), "not a session"),
         (lambda path: path.write_text('{"format": "other"}'), "not a session"),
-        (lambda path: path.write_text(path.read_text().replace('"version": 1', '"version": 9')),
+        (lambda path: path.write_text(path.read_text().replace('"version": 2', '"version": 9')),
          "later napari-sam2"),
         (lambda path: path.write_text(path.read_text().replace('"objects"', '"things"')),
          "damaged"),

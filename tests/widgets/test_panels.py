@@ -22,6 +22,7 @@ from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel, progress_text
 from napari_sam2.widgets.work_panel import WorkPanel
+from sam2_backbone.inference.packed_mask import PackedMask
 
 
 def tool(panel, text) -> QToolButton:
@@ -107,7 +108,7 @@ def test_prompt_panel(qtbot) -> None:
 
 
 def a_document(count=3):
-    mask = store_drawn(np.pad(np.ones((4, 5), bool), 2))
+    mask = store_drawn(PackedMask.pack(np.pad(np.ones((4, 5), bool), 2)))
     tracked = replace(mask, iou=0.876, object_score=3.0)
     prompts = {0: FramePrompts(np.zeros((1, 2)), np.ones(1, np.int64))}
     return Document(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sam2_backbone.inference.packed_mask import PackedMask
 
 OUTLINES = frozenset({"polygon", "ellipse"})
 """Kinds of shapes that say where an object is to the pixel; a freehand lasso is a polygon."""
@@ -102,21 +103,15 @@ class OutlineMemory:
     """Outlines by the mask they make, so that an undone one comes back as it was drawn."""
 
     def __init__(self) -> None:
-        self._outlines: dict[tuple[Any, bytes], tuple[Outline, ...]] = {}
+        self._outlines: dict[tuple[Any, PackedMask], tuple[Outline, ...]] = {}
 
-    def keep(self, key: Any, mask: NDArray[np.bool_], outlines: tuple[Outline, ...]) -> None:
+    def keep(self, key: Any, mask: PackedMask, outlines: tuple[Outline, ...]) -> None:
         """Remember what was drawn for a mask."""
-        self._outlines[key, _digest(mask)] = outlines
+        self._outlines[key, mask] = outlines
 
-    def recall(self, key: Any, mask: NDArray[np.bool_]) -> tuple[Outline, ...]:
+    def recall(self, key: Any, mask: PackedMask) -> tuple[Outline, ...]:
         """Return what was drawn for a mask; empty for one that was not drawn."""
-        if not any(known == key for known, _ in self._outlines):
-            return ()
-        return self._outlines.get((key, _digest(mask)), ())
-
-
-def _digest(mask: NDArray[np.bool_]) -> bytes:
-    return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=16).digest()
+        return self._outlines.get((key, mask), ())
 
 
 def scribble_points(path: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.outlines import OUTLINES, SCRIBBLES, Outline, OutlineReader
 from napari_sam2.session.objects import colour_of
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE, FramePrompts
+from sam2_backbone.inference.packed_mask import PackedMask
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -270,7 +271,9 @@ def _read_shapes(
             refused.append(row)
             reasons.append(reason)
     for key, mask in masks.items():
-        prompts[key] = replace(prompts.get(key, FramePrompts()), box=None, mask=mask)
+        prompts[key] = replace(
+            prompts.get(key, FramePrompts()), box=None, mask=PackedMask.pack(mask)
+        )
     return refused, reasons
 
 
@@ -322,7 +325,7 @@ def same_shapes(one: FramePrompts, other: FramePrompts) -> bool:
     """Whether box and mask are the same but for rounding."""
     if (one.box is None) != (other.box is None) or (one.mask is None) != (other.mask is None):
         return False
-    if one.mask is not other.mask and not np.array_equal(one.mask, other.mask):  # type: ignore[arg-type]
+    if one.mask != other.mask:
         return False
     return one.box is None or np.allclose(one.box, other.box, atol=_TOLERANCE)  # type: ignore[arg-type]
 

@@ -22,6 +22,7 @@ from napari_sam2.session.model_hub import Environment
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.settings import SessionSettings
+from sam2_backbone.inference.packed_mask import PackedMask
 
 Json = dict[str, Any]
 
@@ -43,11 +44,11 @@ class Contents:
 class PromptMasks:
     """Masks that a person gave, each kept once and named by its number."""
 
-    def __init__(self, masks: Sequence[npt.NDArray[np.bool_]] = ()) -> None:
+    def __init__(self, masks: Sequence[PackedMask] = ()) -> None:
         self.masks = list(masks)
         self._numbers = {id(mask): number for number, mask in enumerate(self.masks)}
 
-    def number(self, mask: npt.NDArray[np.bool_]) -> int:
+    def number(self, mask: PackedMask) -> int:
         """Return the number of a mask, adding it if it is new."""
         if id(mask) not in self._numbers:
             self._numbers[id(mask)] = len(self.masks)
@@ -125,7 +126,7 @@ def _encode_prompts(prompts: FramePrompts, prompt_masks: PromptMasks) -> Json:
     }
 
 
-def _decode_prompts(row: Json, masks: Sequence[npt.NDArray[np.bool_]]) -> FramePrompts:
+def _decode_prompts(row: Json, masks: Sequence[PackedMask]) -> FramePrompts:
     return FramePrompts(
         points=np.array(row["points"], np.float64).reshape(-1, 2),
         point_labels=np.array(row["point_labels"], np.int64),
@@ -149,7 +150,7 @@ def _encode_action(action: Action, prompt_masks: PromptMasks) -> Json:
     return row
 
 
-def _decode_action(row: Json, prompt_masks: Sequence[npt.NDArray[np.bool_]]) -> Action:
+def _decode_action(row: Json, prompt_masks: Sequence[PackedMask]) -> Action:
     values = dict(row)
     kind = _ACTIONS[values.pop("action")]
     if kind is SetPrompts:
@@ -206,20 +207,26 @@ def _unpack_masks(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[int, dict[int,
     return masks
 
 
-def _pack_prompt_masks(masks: Sequence[npt.NDArray[np.bool_]]) -> dict[str, npt.NDArray[Any]]:
+def _pack_prompt_masks(masks: Sequence[PackedMask]) -> dict[str, npt.NDArray[Any]]:
     return {
-        "prompt_shapes": np.array([mask.shape for mask in masks], np.int64).reshape(-1, 2),
-        "prompt_bits": np.concatenate(
-            [np.zeros(0, np.uint8), *(np.packbits(mask) for mask in masks)]
-        ),
+        "prompt_places": np.array(
+            [(*mask.shape, mask.top, mask.left, *mask.box_shape) for mask in masks], np.int64
+        ).reshape(-1, 6),
+        "prompt_bits": np.concatenate([np.zeros(0, np.uint8), *(mask.bits for mask in masks)]),
     }
 
 
-def _unpack_prompt_masks(arrays: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.bool_]]:
+def _unpack_prompt_masks(arrays: Mapping[str, npt.NDArray[Any]]) -> list[PackedMask]:
+    is_cut = "prompt_places" in arrays
+    if is_cut:
+        places = arrays["prompt_places"].tolist()
+    else:  # files of format 1 hold the bits of whole frames
+        places = [(*shape, 0, 0, *shape) for shape in arrays["prompt_shapes"].tolist()]
     masks, start = [], 0
-    for rows, columns in arrays["prompt_shapes"].tolist():
-        num_bytes = -(-rows * columns // 8)
-        bits = np.unpackbits(arrays["prompt_bits"][start : start + num_bytes], count=rows * columns)
-        masks.append(bits.reshape(rows, columns).astype(bool))
-        start += num_bytes
+    for height, width, top, left, rows, columns in places:
+        stop = start + -(-rows * columns // 8)
+        bits = arrays["prompt_bits"][start:stop].copy()
+        mask = PackedMask((height, width), top, left, (rows, columns), bits)
+        masks.append(mask if is_cut else PackedMask.pack(mask.to_array()))
+        start = stop
     return masks

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
 
 _FORMAT = "napari-sam2 session"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+#: Formats that can be read: 1 holds whole frames of mask prompts.
+_READABLE = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def read(path: Path) -> SavedSession:
     tree = _read_json(path)
     if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
         raise SessionFileError(f"{path} is not a session of napari-sam2.")
-    if tree.get("version") != _FORMAT_VERSION:
+    if tree.get("version") not in _READABLE:
         raise SessionFileError(
             f"The session {path} was written by a later napari-sam2 "
             f"(format {tree.get('version')}): update to open it."

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_sam2.session.object_edits import new_object
 from napari_sam2.session.prompts import FramePrompts, checked_mask
+from sam2_backbone.inference.packed_mask import PackedMask
 
 if TYPE_CHECKING:
     from napari_sam2.session.ledger import Ledger
@@ -50,7 +51,8 @@ def add_labels(
             for frame_idx, image in labels.items():
                 mask = image == value
                 if mask.any():
-                    ledger.ask(ledger.object(obj_id), frame_idx, FramePrompts(mask=mask))
+                    given = FramePrompts(mask=PackedMask.pack(mask))
+                    ledger.ask(ledger.object(obj_id), frame_idx, given)
         yield obj_id
 
 

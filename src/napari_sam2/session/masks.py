@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sam2_backbone.inference.packed_mask import PackedMask
+
 #: Steps per unit of logit: one byte then spans ±16, beyond which a sigmoid is flat to 1e-7.
 _STEPS = 8.0
 #: Logit given to the pixels of a mask that a person drew: surer than nearly any answer.
 _DRAWN_LOGIT = 12.0
+_DRAWN = np.int8(_DRAWN_LOGIT * _STEPS)
 
 Region = tuple[slice, slice]
 
@@ -122,10 +125,11 @@ def store_logits(
     return StoredMask(top + int(rows[0]), left + int(columns[0]), stored, object_score, iou)
 
 
-def store_drawn(mask: npt.NDArray[np.bool_]) -> StoredMask:
-    """Keep a mask ``(H, W)`` that a person drew, exactly."""
-    logits = np.where(mask, np.float32(_DRAWN_LOGIT), np.float32(-_DRAWN_LOGIT))
-    return store_logits(logits, top=0, left=0, object_score=np.nan, iou=np.nan)
+def store_drawn(mask: PackedMask) -> StoredMask:
+    """Keep a mask that a person drew, exactly."""
+    logits = np.where(mask.box(), _DRAWN, -_DRAWN)
+    logits.setflags(write=False)
+    return StoredMask(mask.top, mask.left, logits, np.nan, np.nan)
 
 
 def label_dtype(obj_ids: Iterable[int]) -> np.dtype[np.unsignedinteger]:

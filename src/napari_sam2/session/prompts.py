@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam2_backbone.inference.packed_mask import PackedMask
+
 POSITIVE, NEGATIVE = 1, 0
 
 
@@ -37,7 +39,7 @@ class FramePrompts:
     box
         ``(4,)`` float64, edges y0, x0, y1, x1, or ``None``.
     mask
-        ``(H, W)`` bool, or ``None``. A frame has a box or a mask, never both; points refine either.
+        Of the frame, or ``None``. A frame has a box or a mask, never both; points refine either.
     candidate
         Which answer to an ambiguous first click was meant, 0 for the one the model prefers.
     """
@@ -45,11 +47,11 @@ class FramePrompts:
     points: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     point_labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     box: npt.NDArray[np.float64] | None = None
-    mask: npt.NDArray[np.bool_] | None = None
+    mask: PackedMask | None = None
     candidate: int = 0
 
     def __post_init__(self) -> None:
-        for array in (self.points, self.point_labels, self.box, self.mask):
+        for array in (self.points, self.point_labels, self.box):
             if array is not None:
                 array.setflags(write=False)
 
@@ -74,7 +76,7 @@ class FramePrompts:
             and np.array_equal(self.points[:count], earlier.points)
             and np.array_equal(self.point_labels[:count], earlier.point_labels)
             and _same(self.box, earlier.box)
-            and _same(self.mask, earlier.mask)
+            and self.mask == earlier.mask
         )
 
 
@@ -88,7 +90,7 @@ def frame_prompts(
     points: npt.ArrayLike | None = None,
     point_labels: npt.ArrayLike | None = None,
     box: npt.ArrayLike | None = None,
-    mask: npt.ArrayLike | None = None,
+    mask: npt.ArrayLike | PackedMask | None = None,
     *,
     height: int,
     width: int,
@@ -182,16 +184,16 @@ def _checked_box(box: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.
     return array
 
 
-def checked_mask(mask: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return a copy of `mask` as ``(H, W)`` bool; above 0 is inside."""
-    array = np.asarray(mask)
-    if array.dtype.kind not in "buif":
+def checked_mask(mask: npt.ArrayLike | PackedMask, height: int, width: int) -> PackedMask:
+    """Return `mask` ``(H, W)`` as it is kept; above 0 is inside."""
+    array = mask if isinstance(mask, PackedMask) else np.asarray(mask)
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "buif":
         raise TypeError(f"A mask must be bool or numbers, got {array.dtype}.")
     if array.shape != (height, width):
         raise ValueError(
             f"The mask has the shape {array.shape}, the image is {height} x {width} pixels."
         )
-    return np.array(array > 0)
+    return array if isinstance(array, PackedMask) else PackedMask.pack(np.asarray(array > 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +220,7 @@ class PromptRecord:
     points: npt.ArrayLike | None = None
     point_labels: npt.ArrayLike | None = None
     box: npt.ArrayLike | None = None
-    mask: npt.ArrayLike | None = None
+    mask: npt.ArrayLike | PackedMask | None = None
 
     def to_frame_prompts(self, *, height: int, width: int) -> FramePrompts:
         """Check against the frame's size and turn to (y, x)."""
@@ -258,7 +260,7 @@ class Question:
     points: npt.NDArray[np.float32] | None = None
     labels: npt.NDArray[np.int32] | None = None
     box: npt.NDArray[np.float32] | None = None
-    mask: npt.NDArray[np.bool_] | None = None
+    mask: PackedMask | None = None
     is_first: bool = True
 
     @property

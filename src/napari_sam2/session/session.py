@@ -41,6 +41,7 @@ from napari_sam2.session.settings import SessionSettings, Window
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
+    from sam2_backbone.inference.packed_mask import PackedMask
 
 PredictorFactory = Callable[[SessionSettings], Predictor]
 
@@ -247,7 +248,7 @@ class Session:
         points: npt.ArrayLike | None = None,
         point_labels: npt.ArrayLike | None = None,
         box: npt.ArrayLike | None = None,
-        mask: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | PackedMask | None = None,
         candidate: int = 0,
     ) -> None:
         """Replace all prompts of an object on a frame, (y, x); nothing clears them."""

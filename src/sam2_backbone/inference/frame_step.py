@@ -151,7 +151,8 @@ class FrameStep:
         """Take a mask given by a person as it is."""
         assert prompts.mask is not None
         features = self.encode(state, frame_idx, [view], keep=True)
-        mask = mask_to_model(prompts.mask, view, self.config.input_size).to(self.model.device)
+        whole = prompts.mask.to_array()
+        mask = mask_to_model(whole, view, self.config.input_size).to(self.model.device)
         prediction = self.model.adopt_mask(features, mask)
         return self._answers(prediction, [view], prompted=True)[0]
 

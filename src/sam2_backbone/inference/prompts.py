@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
+
+from sam2_backbone.inference.packed_mask import PackedMask
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,13 @@ class FramePrompts:
     box
         x0, y0, x1, y1 in pixels, or None.
     mask
-        (H, W) bool, or None; a mask excludes points and box.
+        Of the frame, or None; a mask excludes points and box.
     """
 
     points: Tensor
     labels: Tensor
     box: tuple[float, float, float, float] | None = None
-    mask: NDArray[np.bool_] | None = None
+    mask: PackedMask | None = None
 
     @property
     def coords(self) -> Tensor:
@@ -107,7 +109,7 @@ def check_box(
     return x0, y0, x1, y1
 
 
-def check_mask(mask: ArrayLike | Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
+def check_mask(mask: ArrayLike | Tensor | PackedMask, size: tuple[int, int]) -> PackedMask:
     """Check a mask of the frame's (height, width).
 
     Raises
@@ -115,18 +117,10 @@ def check_mask(mask: ArrayLike | Tensor, size: tuple[int, int]) -> NDArray[np.bo
     ValueError
         If its shape is another.
     """
-    array = np.asarray(mask)
+    array = mask if isinstance(mask, PackedMask) else np.asarray(mask)
     if array.shape != size:
         raise ValueError(f"the mask has shape {array.shape}, the frame {size}: they must be equal")
-    return array.astype(bool)
-
-
-def mask_extent(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
-    """Top, left, bottom, right edges of a mask in pixels; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if rows.size == 0:
-        return None
-    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
+    return array if isinstance(array, PackedMask) else PackedMask.pack(array.astype(bool))
 
 
 def merge_prompts(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sam2_backbone.inference.frame_step import Answer
-from sam2_backbone.inference.prompts import FramePrompts, mask_extent
+from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import View, to_view_size
 from sam2_backbone.inference.video_state import ObjectState, VideoState
 from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE, NO_OBJECT_LOGIT
@@ -174,10 +174,9 @@ class ResultLayout:
 
     def _exact(self, obj_id: int, prompts: FramePrompts) -> ObjectMask:
         assert prompts.mask is not None
-        extent = mask_extent(prompts.mask)
-        if extent is None:
+        mask = prompts.mask
+        if mask.extent is None:
             return ObjectMask(obj_id, 0, 0, torch.full((1, 1), NO_OBJECT_LOGIT, device=self.device))
-        top, left, bottom, right = (int(v) for v in extent)
-        part = torch.from_numpy(prompts.mask[top:bottom, left:right].astype("float32"))
+        part = torch.from_numpy(mask.box().astype("float32"))
         logits = part.to(self.device) * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS
-        return ObjectMask(obj_id, top, left, logits)
+        return ObjectMask(obj_id, mask.top, mask.left, logits)

@@ -11,12 +11,12 @@ from torch import Tensor
 from sam2_backbone.inference.feature_cache import FeatureCache
 from sam2_backbone.inference.frame_step import Answer, FrameStep, judged_together, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
+from sam2_backbone.inference.packed_mask import PackedMask
 from sam2_backbone.inference.prompts import (
     FramePrompts,
     check_box,
     check_mask,
     check_points,
-    mask_extent,
     merge_prompts,
 )
 from sam2_backbone.inference.results import FrameResult, ResultLayout
@@ -154,7 +154,7 @@ class VideoPredictor:
         labels: ArrayLike | Tensor | None = None,
         clear_old_points: bool = True,
         box: ArrayLike | Tensor | None = None,
-        mask: ArrayLike | Tensor | None = None,
+        mask: ArrayLike | Tensor | PackedMask | None = None,
     ) -> FrameResult:
         """Prompt one object and answer for it alone, with scores and candidates.
 
@@ -195,10 +195,11 @@ class VideoPredictor:
         """Restore a filled-in frame of a prompted object from its (H, W) mask."""
         state.check_frame(frame_idx)
         item = state.get(obj_id)
-        array = check_mask(mask, state.frame_size)
-        extent = mask_extent(array)
+        packed = check_mask(mask, state.frame_size)
+        extent = packed.extent
         view = _mask_view(state, extent)
-        part = torch.from_numpy(view.crop(array, mirror=False).astype("float32"))[None, None]
+        cut = view.crop(packed.to_array(), mirror=False)
+        part = torch.from_numpy(cut.astype("float32"))[None, None]
         side = self.model.config.low_res_size
         low_res = torch.nn.functional.interpolate(
             part, size=(side, side), mode="bilinear", antialias=True
@@ -335,7 +336,7 @@ class VideoPredictor:
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
     ) -> Answer:
         if prompts.mask is not None:
-            view = _mask_view(state, mask_extent(prompts.mask))
+            view = _mask_view(state, prompts.mask.extent)
             return self._step.answer_mask(state, frame_idx, prompts, view)
         views = self._views(state, item, frame_idx, prompts)
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
