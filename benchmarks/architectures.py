@@ -2,11 +2,12 @@
 
     python benchmarks/architectures.py DATA --out RUNS [--minutes 4] [--only NAME,…]
 
-Every row trains from nothing for the same minutes of processor time (one thread), on stills only,
-and is measured on crops of a tenth of the training images that it has not seen (never on `dev`):
-mean IoU from one click and from a box. Milliseconds are those of the network as it is shipped
-(branches folded, float32, one thread): encode one window, then answer one click. Results are added
-to RUNS/architectures.json, so that a stopped search goes on where it was.
+Every row trains for the same minutes of processor time (one thread), on stills only; its trunk
+starts at random or from ImageNet, all else at random. It is measured on crops of a tenth of the
+training images that it has not seen (never on `dev`): mean IoU from one click and from a box.
+Milliseconds are those of the network as it is shipped (branches folded, float32, one thread):
+encode one window, then answer one click. Results are added to RUNS/architectures.json, so that a
+stopped search goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ from sam2_backbone.config import SAM2Config, TrunkConfig
 from sam2_backbone.device import resolve_dtype
 from sam2_backbone.modeling.sam2 import SAM2, Prompts
 from sam2_backbone.training.args import Stage, TrainingArgs
-from sam2_backbone.training.batches import StepBatches
 from sam2_backbone.training.data import CropDrawer, LabelledSequence, read_tree
 from sam2_backbone.training.losses import mask_iou
 from sam2_backbone.training.prompt_sampler import choose_objects, masks_of, stack_prompts
@@ -36,39 +36,72 @@ from sam2_backbone.training.trainer import EXPORT, Trainer
 from sam2_backbone.variants import MICRO_CONFIG
 
 TRUNKS = {
+    "lite2": TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
+    "lite0": TrunkConfig("tf_efficientnet_lite0", (24, 40, 112, 320), levels=(1, 2, 3, 4)),
     "repvit": TrunkConfig("repvit_m0_9", (48, 96, 192, 384)),
     "mobilenetv4": TrunkConfig("mobilenetv4_conv_small", (32, 64, 96, 960), levels=(1, 2, 3, 4)),
     "convnext": TrunkConfig("convnext_atto", (40, 80, 160, 320)),
-    "fastvit": TrunkConfig("fastvit_t8", (48, 96, 192, 384)),
 }
-# name: trunk, width of neck and decoder, input size
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of the table.
+
+    Attributes
+    ----------
+    width
+        Of neck and decoder.
+    pretrained
+        The trunk starts from ImageNet.
+    blocks
+        Residual blocks smooth the neck's levels.
+    """
+
+    trunk: str
+    pretrained: bool = False
+    width: int = 128
+    size: int = 192
+    blocks: bool = True
+
+    @property
+    def name(self) -> str:
+        start = "imagenet" if self.pretrained else "random"
+        blocks = "" if self.blocks else "-plain"
+        return f"{self.trunk}-{start}-{self.width}-{self.size}{blocks}"
+
+
 ROWS = {
-    f"{trunk}-{width}-{size}": (trunk, width, size)
-    for trunk, width, size in (
-        ("repvit", 128, 192),
-        ("mobilenetv4", 128, 192),
-        ("convnext", 128, 192),
-        ("repvit", 64, 192),
-        ("mobilenetv4", 64, 192),
-        ("convnext", 64, 192),
-        ("repvit", 128, 128),
-        ("repvit", 128, 256),
-        ("mobilenetv4", 128, 256),
-        ("fastvit", 128, 192),
+    row.name: row
+    for row in (
+        Row("lite2", pretrained=True),
+        Row("lite2"),
+        Row("lite0", pretrained=True),
+        Row("lite2", pretrained=True, width=64),
+        Row("repvit"),
+        Row("mobilenetv4"),
+        Row("convnext"),
+        Row("lite2", pretrained=True, size=128),
+        Row("lite2", pretrained=True, size=256),
+        Row("lite2", pretrained=True, blocks=False),
+        Row("repvit", width=64),
     )
 }
 IMAGES_PER_STEP = {128: 16, 192: 10, 256: 6}  # about the same pixels
 SCORED_CROPS, SCORED_OBJECTS = 120, 3
 
 
-def configuration(trunk: str, width: int, size: int) -> SAM2Config:
+def configuration(row: Row) -> SAM2Config:
     """Return micro with another trunk, width or input size."""
     return replace(
         MICRO_CONFIG,
-        trunk=TRUNKS[trunk],
-        hidden_dim=width,
-        input_size=size,
-        mask_decoder=replace(MICRO_CONFIG.mask_decoder, mlp_dim=4 * width, iou_head_dim=width),
+        trunk=TRUNKS[row.trunk],
+        hidden_dim=row.width,
+        input_size=row.size,
+        block_levels=MICRO_CONFIG.block_levels if row.blocks else (),
+        mask_decoder=replace(
+            MICRO_CONFIG.mask_decoder, mlp_dim=4 * row.width, iou_head_dim=row.width
+        ),
     )
 
 
@@ -82,30 +115,25 @@ def split(sequences: Sequence[LabelledSequence]) -> tuple[list[LabelledSequence]
     )
 
 
-def train(
-    config: SAM2Config, sequences: list[LabelledSequence], out: Path, minutes: float
-) -> Trainer:
-    """Train for `minutes` of processor time, batches drawn in the same process."""
-    stages = (
-        Stage(share=0.1, prompts=False),
-        Stage(share=0.9, corrections=1),
+def train(row: Row, sequences: list[LabelledSequence], out: Path, minutes: float) -> Trainer:
+    """Train for `minutes` of processor time; another process draws the batches."""
+    still = Stage(
+        share=1.0, input_size=row.size, stills=IMAGES_PER_STEP[row.size], objects=6, corrections=1
     )
-    stages = tuple(
-        replace(s, input_size=config.input_size, stills=IMAGES_PER_STEP[config.input_size])
-        for s in stages
+    stages = (replace(still, share=0.1, prompts=False), replace(still, share=0.9))
+    args = replace(
+        TrainingArgs(),
+        stages=(still,) if row.pretrained else stages,
+        pretrained_trunk=row.pretrained,
+        minutes=minutes,
+        ema_decay=0.99,
+        checkpoint_minutes=minutes,
     )
-    args = replace(TrainingArgs(), stages=stages, minutes=minutes, ema_decay=0.99)
     native = resolve_dtype("auto", torch.device("cpu")) is torch.bfloat16
-    trainer = Trainer(config, sequences, args, out, bfloat16=native)
-    for index, stage in enumerate(stages):
-        batches = StepBatches(sequences, stage, index, args)
-        trainer._prepare(stage)
-        while args.stage_at(trainer.minutes / minutes)[0] == index and trainer.minutes < minutes:
-            batch = batches[trainer.step]
-            began = time.process_time()  # drawing batches is not the network's time
-            trainer._train(batch, stage)
-            trainer.minutes += (time.process_time() - began) / 60
-    trainer.save()
+    trainer = Trainer(
+        configuration(row), sequences, args, out, bfloat16=native, timer=time.process_time
+    )
+    trainer.run()
     return trainer
 
 
@@ -172,7 +200,7 @@ def main() -> int:
         if name in done:
             continue
         folder = options.out / name
-        trainer = train(configuration(*ROWS[name]), training, folder, options.minutes)
+        trainer = train(ROWS[name], training, folder, options.minutes)
         model = build_sam2(None, folder / EXPORT, device="cpu", dtype="float32")
         click, box = score(model, scored)
         encode, answer = milliseconds(model)
@@ -186,14 +214,18 @@ def main() -> int:
         }
         table.write_text(json.dumps(done, indent=1))
         sys.stderr.write(f"{name}: {done[name]}\n")
-    print("| trunk | width | input | M parameters | steps | 1 click | box | encode ms | click ms |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name, row in done.items():
-        trunk, width, size = ROWS[name]
+    print(
+        "| trunk | starts from | width | input | neck blocks | M parameters | steps "
+        "| 1 click | box | encode ms | click ms |"
+    )
+    print("|---" * 11 + "|")
+    for name, found in done.items():
+        row = ROWS[name]
         print(
-            f"| {TRUNKS[trunk].timm_name} | {width} | {size} | {row['parameters']:.1f} "
-            f"| {row['steps']} | {row['click']:.3f} | {row['box']:.3f} "
-            f"| {row['encode_ms']:.1f} | {row['click_ms']:.1f} |"
+            f"| {TRUNKS[row.trunk].timm_name} | {'ImageNet' if row.pretrained else 'random'} "
+            f"| {row.width} | {row.size} | {'yes' if row.blocks else 'no'} "
+            f"| {found['parameters']:.1f} | {found['steps']} | {found['click']:.3f} "
+            f"| {found['box']:.3f} | {found['encode_ms']:.1f} | {found['click_ms']:.1f} |"
         )
     return 0
 

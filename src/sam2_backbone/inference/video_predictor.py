@@ -11,6 +11,7 @@ from torch import Tensor
 from sam2_backbone.inference.feature_cache import FeatureCache
 from sam2_backbone.inference.frame_step import Answer, FrameStep, judged_together, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
+from sam2_backbone.inference.model_view import ModelView, model_view
 from sam2_backbone.inference.packed_mask import PackedMask
 from sam2_backbone.inference.prompts import (
     FramePrompts,
@@ -187,6 +188,12 @@ class VideoPredictor:
         state.objects[obj_id] = item
         self._keep(state, item, frame_idx, prompts, answer)
         return self._layout.result(state, frame_idx, [item], answer=answer)
+
+    def model_input(
+        self, state: VideoState, frame_idx: int, obj_id: int | None = None
+    ) -> ModelView:
+        """Return what the network is given of an object, or of no object, on a frame."""
+        return model_view(self._step, state, frame_idx, obj_id)
 
     @torch.inference_mode()
     def load_mask(
