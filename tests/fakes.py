@@ -61,6 +61,20 @@ class FakeResult:
 
 
 @dataclass(frozen=True)
+class FakeView:
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class FakeModelView:
+    view: FakeView
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Heard:
     """What was said on one frame; `count` stands for the logits of earlier answers."""
 
@@ -104,6 +118,7 @@ class FakePredictor:
 
     def init_state(self, frames: Any, *, value_range: Any = None, window: Any = None) -> FakeState:
         self.calls.append(("init_state", value_range, window))
+        self.value_range = value_range or (0, 255)
         if hasattr(frames, "num_frames"):
             return FakeState(frames, frames.num_frames, frames.height, frames.width)
         return FakeState(frames, *np.shape(frames)[:3])
@@ -170,6 +185,19 @@ class FakePredictor:
                 for obj_id in ready:
                     state.tracked[obj_id].add(frame_idx)
                 yield self._result(state, frame_idx, ready)
+
+    def model_input(self, state: FakeState, frame_idx: int, obj_id: int | None) -> Any:
+        self.calls.append(("model_input", frame_idx, obj_id))
+        low, high = self.value_range
+        frame = np.asarray(state.source.read(frame_idx), np.float32)
+        frame = np.clip((frame - low) / (high - low), 0, 1)
+        view = FakeView(0, 0, state.height, state.width)
+        if obj_id is not None:
+            x, y, _ = next(iter(state.heard[obj_id].values())).points[0]
+            view = FakeView(int(y) - 8, int(x) - 8, 16, 16)
+        part = frame[max(view.top, 0) :, max(view.left, 0) :][: view.height, : view.width]
+        pixels = part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=-1)
+        return FakeModelView(view, pixels)
 
     def load_mask(self, state: FakeState, frame_idx: int, obj_id: int, mask: Any) -> None:
         self.calls.append(("load_mask", frame_idx, obj_id))

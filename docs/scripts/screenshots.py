@@ -158,6 +158,24 @@ def shapes(camera: Camera) -> None:
     camera.shoot("annotate_shapes")
 
 
+def look(camera: Camera) -> None:
+    """What the network sees of one nucleus."""
+    annotator = camera.annotate(sample_data.cell_migration()[0])
+    middle = (annotator.session.height / 2, annotator.session.width / 2)
+    y, x = min(nuclei(), key=lambda place: np.hypot(place[0] - middle[0], place[1] - middle[1]))
+    camera.viewer.dims.set_point(0, 0)
+    annotator.points_layer.add((0, y, x))
+    annotator.wait(timeout=600)
+    annotator.image_layer.gamma = 0.8
+    annotator.labels_layer.opacity = 0.4
+    annotator._panels._tabs.setCurrentWidget(annotator._panels.input)
+    annotator._inputs.preview(True)
+    annotator.wait(timeout=600)
+    camera.shoot("annotate_input")
+    annotator._inputs.preview(False)
+    annotator._panels._tabs.setCurrentIndex(0)
+
+
 def slices(camera: Camera) -> None:
     """Nuclei of a stack, followed from the middle slice."""
     data, options, kind = sample_data.nuclei_3d()[0]
@@ -181,7 +199,7 @@ def slices(camera: Camera) -> None:
 
 
 PICTURES: dict[str, Callable[[Camera], None]] = {
-    "movie": movie, "shapes": shapes, "slices": slices,
+    "movie": movie, "shapes": shapes, "look": look, "slices": slices,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 
 from fakes import FakePredictor, moving_discs
 from napari_sam2.layers.annotation import AnnotationLayers
-from napari_sam2.layers.frame_source import layer_frame_source
+from napari_sam2.layers.frame_source import layer_channel, layer_frame_source
 from napari_sam2.layers.geometry import choose_geometry
 from napari_sam2.session.session import Session
 
@@ -24,8 +24,12 @@ class Bench:
         self.geometry = choose_geometry(
             self.image, self.viewer.dims, world_units=self.viewer.layers.units
         )
-        source, value_range = layer_frame_source(self.image, self.geometry)
-        self.session = Session(source, value_range=value_range, predictor_factory=FakePredictor)
+        seen = layer_channel(self.image)
+        self.session = Session(
+            layer_frame_source(self.image, self.geometry),
+            channels=() if seen is None else (seen,),
+            predictor_factory=FakePredictor,
+        )
         self.layers = AnnotationLayers(self.viewer, self.image, self.geometry, self.session)
         self.layers.ensure()
         self.refusals: list[str] = []

@@ -9,11 +9,14 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QPushButton, QTableWidget, QToolButton
 
+from napari_sam2.layers.composition import Origin
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, checked_key
+from napari_sam2.session.intensities import Channel
 from napari_sam2.session.masks import store_drawn
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
@@ -238,6 +241,7 @@ def test_panels_fit_a_narrow_dock(qtbot, width) -> None:
         PropagatePanel(propagate_key="G", cancel_key="Esc"),
         ObjectsPanel(),
         LabelsPanel(),
+        InputPanel(),
         KeysPanel(),
         WorkPanel(undo_key="Ctrl+Z", redo_key="Ctrl+Shift+Z"),
     ]
@@ -245,3 +249,39 @@ def test_panels_fit_a_narrow_dock(qtbot, width) -> None:
     for panel in panels:
         qtbot.addWidget(panel)
         assert panel.minimumSizeHint().width() <= width - 20
+
+
+def test_the_input_panel_names_channels_and_their_limits(qtbot) -> None:
+    panel = InputPanel()
+    qtbot.addWidget(panel)
+    own, second, place = Origin("a"), Origin("b"), Origin("a", (1, 2))
+    offered = [(own, "cells"), (place, "c = 2"), (second, "nuclei")]
+    panel.show_view(InputView(offered, [(own, Channel(0, 0, 65535))]))
+    first, black = panel._boxes[0], panel._limits[0][0]
+    assert first.currentText() == "cells"
+    assert not black.isEnabled()
+    assert "Follows" in black.toolTip()
+    assert panel._limits[0][1].text() == "white 65535"
+    assert not panel._limits[1][0].isVisibleTo(panel)
+    assert "above" in panel._boxes[2].toolTip()
+    with qtbot.waitSignal(panel.channels_chosen) as asked:
+        panel._boxes[1].setCurrentIndex(2)
+        panel._boxes[1].activated.emit(2)
+    assert asked.args == [(own, place)]
+    seen = [(own, Channel(0, 0, 65535)), (place, Channel(1, 0.25, 9, 0.5))]
+    panel.show_view(InputView(offered, seen))
+    numbers = panel._limits[1]
+    assert [number.text() for number in numbers] == ["black 0.25", "white 9", "gamma 0.5"]
+    with qtbot.waitSignal(panel.limits_chosen) as asked:
+        numbers[1].setValue(12)
+    assert asked.args == [place, 0.25, 12, 0.5]
+    panel.show_view(InputView(offered, seen))
+    assert numbers[1].value() == 9
+    with qtbot.waitSignal(panel.preview_toggled) as asked:
+        panel._preview.click()
+    assert asked.args == [True]
+    panel.show_view(InputView())
+    assert "colour" in panel._boxes[0].toolTip()
+    panel.show_view(InputView(hindrance="Open an image first."))
+    assert panel._preview.toolTip() == "Open an image first."
+    assert not panel._preview.isEnabled()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Units = Sequence[Any]
 """One pint unit per axis, as `layer.units` has them."""
 
+NO_FRAMES = -1
+"""Asked for as frame axis: one image, the other axes stand still."""
+_CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels"})
 _TIME_LABELS = frozenset({"t", "time", "frame", "frames"})
 
 
@@ -157,19 +160,19 @@ def choose_geometry(
     """Decide which axes of an image layer are frame, rows and columns.
 
     The two axes that the viewer shows, or would show in 2-D, are rows and columns. The frame axis
-    is the one asked for; else one labelled as time; else the first other axis longer than one.
-    What is left over stands still at the slider's position.
+    is the one asked for; else one labelled as time; else the first other axis longer than one that
+    is not labelled as channels. What is left over stands still at the slider's position.
 
     Parameters
     ----------
     frame_axis
-        Axis of the layer's array, 0 … ndim − 1.
+        Axis of the layer's array, 0 … ndim − 1, or `NO_FRAMES`.
     world_units
         Units of the viewer's world, as in `world_to_data`.
     """
     shape = image_shape(image)
     ndim = len(shape)
-    if frame_axis is not None and not 0 <= frame_axis < ndim:
+    if frame_axis not in (None, NO_FRAMES) and not 0 <= frame_axis < ndim:
         raise ValueError(
             f"frame_axis must lie between 0 and {ndim - 1} for this image, not {frame_axis}."
         )
@@ -179,9 +182,11 @@ def choose_geometry(
     shown = [axis - first_axis for axis in dims.order[-2:] if axis >= first_axis]
     if frame_axis is None:
         hidden = [axis for axis in range(ndim) if axis not in shown] or [0]
-        labelled = [a for a in hidden if str(image.axis_labels[a]).lower() in _TIME_LABELS]
-        long = [axis for axis in hidden if shape[axis] > 1]
-        frame_axis = (labelled + long + hidden)[0]
+        labels = [str(label).lower() for label in image.axis_labels]
+        labelled = [axis for axis in hidden if labels[axis] in _TIME_LABELS]
+        frames = [axis for axis in hidden if labels[axis] not in _CHANNEL_LABELS]
+        long = [axis for axis in frames if shape[axis] > 1]
+        frame_axis = (labelled + long + frames + [NO_FRAMES])[0]
     others = [axis for axis in range(ndim) if axis != frame_axis]
     preferred = [axis for axis in others if axis in shown]
     spare = [axis for axis in reversed(others) if axis not in shown]
@@ -190,7 +195,7 @@ def choose_geometry(
     fixed = tuple(
         (axis, int(np.clip(here[axis], 0, shape[axis] - 1))) for axis in others if axis not in plane
     )
-    return FrameGeometry(shape, frame_axis, fixed)
+    return FrameGeometry(shape, None if frame_axis == NO_FRAMES else frame_axis, fixed)
 
 
 def current_frame(

@@ -17,6 +17,7 @@ from napari_sam2.session.history import (
     SetLocks,
     SetPrompts,
 )
+from napari_sam2.session.intensities import decode_channels
 from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.model_hub import Environment
 from napari_sam2.session.objects import Document, ObjectState
@@ -116,6 +117,13 @@ def decode(tree: Json, arrays: Mapping[str, npt.NDArray[Any]]) -> Contents:
     )
 
 
+def num_channels_in(contents: Contents) -> int:
+    """Return how many channels an image must have for what was done."""
+    logged = [action.settings for action in contents.log if isinstance(action, ChangeSettings)]
+    used = [channel.index for s in (contents.settings, *logged) for channel in s.channels]
+    return 1 + max(used, default=0)
+
+
 def _encode_prompts(prompts: FramePrompts, prompt_masks: PromptMasks) -> Json:
     return {
         "points": prompts.points.tolist(),
@@ -173,7 +181,11 @@ def _decode_action(row: Json, prompt_masks: Sequence[PackedMask]) -> Action:
 def _decode_settings(row: Json) -> SessionSettings:
     value_range = row["value_range"]
     return SessionSettings(
-        **{**row, "value_range": None if value_range is None else tuple(value_range)}
+        **{
+            **row,
+            "value_range": None if value_range is None else tuple(value_range),
+            "channels": decode_channels(row.get("channels", ())),
+        }
     )
 
 

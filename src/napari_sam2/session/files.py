@@ -15,7 +15,12 @@ import numpy as np
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.codec import Contents, decode, encode
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
-from napari_sam2.session.images import open_frames, signature_of
+from napari_sam2.session.images import (
+    num_channels_of,
+    open_frames,
+    open_stacked,
+    signature_of,
+)
 from sam2_backbone.errors import FrameReadError
 
 if TYPE_CHECKING:
@@ -40,6 +45,8 @@ class SavedImage:
         Its size and kind.
     signature
         Its fingerprint.
+    num_channels
+        Of how many grey channels it was composed; 0 for a grey or colour image.
     """
 
     path: str
@@ -49,6 +56,7 @@ class SavedImage:
     dtype: str
     is_rgb: bool
     signature: str
+    num_channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,7 @@ class SavedSession:
             image = found
         elif isinstance(image, (str, Path)):
             found = Path(image)
-        as_movie = not self.image.is_rgb
-        source = open_frames(image, as_movie=as_movie)
+        source = _open(image, is_rgb=self.image.is_rgb, num_channels=self.image.num_channels)
         is_size = (source.num_frames, source.height, source.width)
         was_size = (self.image.num_frames, self.image.height, self.image.width)
         if is_size != was_size:
@@ -238,6 +245,7 @@ def _save_image(path: Path, source: FrameSource, image_path: Path | None) -> Sav
         dtype=np.dtype(source.dtype).newbyteorder("=").name,
         is_rgb=bool(source.is_rgb),
         signature=signature,
+        num_channels=num_channels_of(source),
     )
 
 
@@ -246,9 +254,15 @@ def _shows(path: Path, source: FrameSource, signature: str) -> bool:
     if not path.exists():
         return False
     try:
-        return signature_of(open_frames(path, as_movie=not source.is_rgb)) == signature
+        num_channels = num_channels_of(source)
+        opened = _open(path, is_rgb=source.is_rgb, num_channels=num_channels)
+        return signature_of(opened) == signature
     except (ImageReadError, FrameReadError, TypeError, ValueError):
         return False
+
+
+def _open(image: Any, *, is_rgb: bool, num_channels: int) -> FrameSource:
+    return open_stacked(image) if num_channels else open_frames(image, as_movie=not is_rgb)
 
 
 def _write_image(path: Path, source: FrameSource) -> None:

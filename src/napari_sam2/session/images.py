@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam2.session.errors import ImageReadError
+from napari_sam2.session.errors import ImageMismatchError, ImageReadError
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
@@ -16,6 +16,42 @@ if TYPE_CHECKING:
 _COLOUR_CHANNELS = (3, 4)
 #: Frames that a signature reads; enough to tell movies apart without reading one again.
 _SIGNATURE_FRAMES = 5
+
+
+class StackedFrames:
+    """Frames of an array (T, H, W, C) of any number of grey channels; a `FrameSource`."""
+
+    is_rgb = True
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.num_frames, self.height, self.width, self.num_channels = map(int, array.shape)
+        self.dtype = np.dtype(array.dtype)
+
+    def read(self, frame_idx: int) -> Any:
+        """Read one frame (H, W, C) and nothing else."""
+        return np.asarray(self._array[frame_idx])
+
+
+def num_channels_of(source: FrameSource) -> int:
+    """Return of how many grey channels frames are composed, 0 for grey and colour images."""
+    return int(getattr(source, "num_channels", 0))
+
+
+def open_stacked(image: Any) -> FrameSource:
+    """Return the frames of composed channels: an array (T, H, W, C), its path, or a source."""
+    if hasattr(image, "num_channels"):
+        source: FrameSource = image
+        return source
+    array = read_array(image) if isinstance(image, (str, Path)) else image
+    if hasattr(array, "num_frames"):
+        raise ImageMismatchError(
+            "The session was made on composed channels: choose the same channels first."
+        )
+    if len(getattr(array, "shape", ())) != 4:
+        raise ValueError("Composed channels are an array of four axes (T, H, W, C).")
+    check_array(tuple(array.shape), array.dtype)
+    return StackedFrames(array)
 
 
 def open_frames(image: Any, *, as_movie: bool = False) -> FrameSource:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.atomic import written_whole
+from napari_sam2.session.images import num_channels_of
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -138,7 +139,9 @@ def _measure_frame(
 
     labels = session.labels(frame_idx)
     intensity = np.asarray(session.source.read(frame_idx), dtype=np.float64)
-    if intensity.ndim == 3:
+    if num_channels_of(session.source):
+        intensity = intensity[..., 0]  # of composed channels the image itself
+    elif intensity.ndim == 3:
         intensity = intensity.mean(axis=-1)
     is_square = calibration.pixel_size[0] == calibration.pixel_size[1]
     names = (*_PROPERTIES, "perimeter") if is_square else _PROPERTIES

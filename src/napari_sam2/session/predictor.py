@@ -49,6 +49,28 @@ class FrameResultLike(Protocol):
     def candidate_ious(self) -> Sequence[float]: ...
 
 
+class ViewLike(Protocol):
+    """A rectangle of a frame in pixels; it may reach beyond the frame."""
+
+    @property
+    def top(self) -> int: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class ModelViewLike(Protocol):
+    """What the network is given of a frame: `pixels` ``(S, S, 3)`` in 0…1, cut out at `view`."""
+
+    @property
+    def view(self) -> ViewLike: ...
+    @property
+    def pixels(self) -> npt.NDArray[np.float32]: ...
+
+
 class Predictor(Protocol):
     """The methods of `sam2_backbone.VideoPredictor` that a session calls. x, y in pixels."""
 
@@ -83,6 +105,9 @@ class Predictor(Protocol):
         frames: Iterable[int] | None = None,
     ) -> Iterator[FrameResultLike]:
         """Follow objects."""
+
+    def model_input(self, state: Any, frame_idx: int, obj_id: int | None) -> ModelViewLike:
+        """Return what the network is given of an object, or of no object, on a frame."""
 
     def load_mask(self, state: Any, frame_idx: int, obj_id: int, mask: Any) -> None:
         """Remember a tracked frame without a prompt."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.history import Direction
+from napari_sam2.session.intensities import as_seen
 from napari_sam2.session.masks import (
     Candidate,
     StoredMask,
@@ -14,7 +15,7 @@ from napari_sam2.session.masks import (
     store_logits,
 )
 from napari_sam2.session.objects import ObjectState
-from napari_sam2.session.predictor import FrameResultLike, Predictor, as_array
+from napari_sam2.session.predictor import FrameResultLike, ModelViewLike, Predictor, as_array
 from napari_sam2.session.prompts import FramePrompts, questions
 from napari_sam2.session.settings import SessionSettings
 
@@ -49,9 +50,10 @@ class Segmentation:
         self.candidates: dict[tuple[int, int], tuple[Candidate, ...]] = {}
         """Answers to the first click by object and frame, as far as it was ambiguous."""
 
-    def use_settings(self, settings: SessionSettings) -> None:
-        """Forget everything; the next question is asked with these settings."""
+    def use_settings(self, settings: SessionSettings, source: FrameSource | None = None) -> None:
+        """Forget everything; the next question is asked with these settings, of this source."""
         self._settings = settings
+        self._source = self._source if source is None else source
         self._predictor = self._state = None
         self._known.clear()
         self._stale.clear()
@@ -104,6 +106,14 @@ class Segmentation:
             self.candidates.pop((_PREVIEW_ID, frame_idx), None)
         predictor.remove_object(self._state, _PREVIEW_ID)
         return answer
+
+    def model_input(self, state: ObjectState | None, frame_idx: int) -> ModelViewLike:
+        """Return what the network is given of an object on a frame; without one, the frame."""
+        predictor = self._require()
+        if state is None or not state.prompts:
+            return predictor.model_input(self._state, frame_idx, None)
+        self._refresh(state)
+        return predictor.model_input(self._state, frame_idx, state.obj_id)
 
     def propagate(
         self,
@@ -163,10 +173,10 @@ class Segmentation:
     def _require(self) -> Predictor:
         if self._predictor is None:
             predictor = self._predictor_factory(self._settings)
+            settings = self._settings
+            frames, value_range = as_seen(self._source, settings.channels, settings.value_range)
             self._state = predictor.init_state(
-                self._source,
-                value_range=self._settings.value_range,
-                window=self._settings.window,
+                frames, value_range=value_range, window=settings.window
             )
             self._predictor = predictor
         return self._predictor

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,9 @@ import numpy.typing as npt
 
 from napari_sam2.session import files, given_masks, object_edits
 from napari_sam2.session.codec import Contents
-from napari_sam2.session.history import (
-    Action,
-    ChangeSettings,
-    Direction,
-)
+from napari_sam2.session.history import Action, ChangeSettings, Direction
 from napari_sam2.session.images import open_frames
+from napari_sam2.session.intensities import Channel
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
 from napari_sam2.session.masks import (
     Candidate,
@@ -32,7 +29,7 @@ from napari_sam2.session.masks import (
 )
 from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
-from napari_sam2.session.predictor import Predictor
+from napari_sam2.session.predictor import ModelViewLike, Predictor
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
 from napari_sam2.session.propagation import checked_propagation, expected_steps, run
 from napari_sam2.session.reopening import settings_here
@@ -63,6 +60,8 @@ class Session:
         Name of the network; ``None`` recognises the one in the file `weights`.
     value_range
         Intensities shown to the model as black and white; ``None`` chooses for the whole stack.
+    channels
+        Up to three channels and how each is shown, instead of `value_range`.
     window
         ``"auto"``, ``None`` (the whole frame) or a side in pixels.
     weights, device, dtype
@@ -85,6 +84,7 @@ class Session:
         weights: str | Path = "default",
         device: str = "auto",
         dtype: str = "auto",
+        channels: Sequence[Channel] = (),
         path: str | Path | None = None,
         models: ModelHub | None = None,
         predictor_factory: PredictorFactory | None = None,
@@ -96,6 +96,7 @@ class Session:
             dtype=str(dtype).removeprefix("torch."),
             value_range=value_range,
             window=window,
+            channels=tuple(channels),
         )
         if predictor_factory is None:
             settings.check_variant()
@@ -309,6 +310,13 @@ class Session:
             prompts = add_point(earlier or FramePrompts(), checked.points[0], positive)
             return ledger.segmentation.preview(frame_idx, prompts)
 
+    def model_input(self, frame_idx: int, obj_id: int | None = None) -> ModelViewLike:
+        """Return what the network is given of a frame, or of an object there."""
+        ledger = self._ledger
+        with ledger.turn():
+            state = None if obj_id is None else ledger.object(obj_id)
+            return ledger.segmentation.model_input(state, ledger.frame(frame_idx))
+
     # Masks
 
     def mask(self, obj_id: int, frame_idx: int) -> npt.NDArray[np.bool_] | None:
@@ -378,11 +386,9 @@ class Session:
 
     # Steps
 
-    @contextmanager
-    def one_step(self, title: str) -> Iterator[None]:
+    def one_step(self, title: str) -> AbstractContextManager[None]:
         """Let everything inside be one step for undo; nothing of it stays if it fails."""
-        with self._ledger.whole_step(title):
-            yield
+        return self._ledger.whole_step(title)
 
     def undo(self) -> str | None:
         """Take the last step back; returns what it was, or ``None`` if there was none."""
@@ -412,18 +418,20 @@ class Session:
         """Show the model other intensities as black and white from the next answer on."""
         self.change_settings(replace(self._settings, value_range=value_range))
 
-    def change_settings(self, settings: SessionSettings) -> None:
-        """Use other settings for the next answers; masks stay as they are."""
+    def change_settings(self, settings: SessionSettings, source: FrameSource | None = None) -> None:
+        """Use other settings for the next answers, on `source` if it has got more channels."""
         if self.uses_models:
             settings.check_variant()
         with self._ledger.turn():
-            if settings == self._settings:
+            if settings == self._settings and source is None:
                 return
             self._settings = settings
-            self._ledger.segmentation.use_settings(settings)
+            if source is not None:
+                self.source = self._ledger.source = source
+            self._ledger.segmentation.use_settings(settings, source)
             self._ledger.history.log.append(ChangeSettings(settings))
             self._ledger.touch()
-            self._ledger.later(self.events.all_changed.emit)
+            self._ledger.later(self.events.objects_changed.emit)
 
     def start_anew(self) -> None:
         """Keep objects, prompts and masks; forget undo and the memory of the model."""

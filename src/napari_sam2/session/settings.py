@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from napari_sam2.session.intensities import Channel, checked_channels
+
 Window = int | Literal["auto"] | None
 
 
@@ -24,6 +26,8 @@ class SessionSettings:
         As `sam2_backbone.build_sam2` takes them; ``"auto"`` chooses.
     value_range
         The intensities shown to the model as black and white; ``None`` lets the backbone choose.
+    channels
+        Up to three channels and how each is shown, instead of `value_range`; empty takes that.
     window
         Side of the square the model looks through, in pixels; ``"auto"`` or ``None`` for the frame.
     """
@@ -34,9 +38,11 @@ class SessionSettings:
     dtype: str = "auto"
     value_range: tuple[float, float] | None = None
     window: Window = "auto"
+    channels: tuple[Channel, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value_range", _checked_range(self.value_range))
+        object.__setattr__(self, "channels", checked_channels(self.channels))
         if isinstance(self.window, bool) or not (
             self.window is None or self.window == "auto" or isinstance(self.window, int)
         ):

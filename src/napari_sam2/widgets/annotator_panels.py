@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, as_written
+from napari_sam2.widgets.input_panel import InputPanel
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
@@ -41,6 +42,7 @@ class AnnotatorPanels:
             propagate_key=keys[KeyAction.PROPAGATE], cancel_key=keys[KeyAction.CANCEL]
         )
         self.labels = LabelsPanel()
+        self.input = InputPanel()
         self.results = ResultsPanel()
         self.keys = KeysPanel()
         self.work = WorkPanel(undo_key=keys[KeyAction.UNDO], redo_key=keys[KeyAction.REDO])
@@ -48,6 +50,7 @@ class AnnotatorPanels:
         self._tabs.setUsesScrollButtons(False)
         for panel, name in (
             (self.propagation, "Follow"),
+            (self.input, "Input"),
             (self.labels, "Labels"),
             (self.results, "Results"),
             (self.keys, "Keys"),

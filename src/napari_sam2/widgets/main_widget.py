@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 from napari_sam2.layers.keymap import Hold, KeyAction
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.annotator_panels import AnnotatorPanels
+from napari_sam2.widgets.input_requests import InputRequests, Look
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.key_bindings import KeyBindings
 from napari_sam2.widgets.messages import sentence_of
@@ -57,6 +58,7 @@ class AnnotateWidget(QWidget):
         self._panels = AnnotatorPanels(self)
         self._prompts = PromptRequests(napari_viewer, self._panels, self._images, self._run)
         self._runs = RunRequests(self._panels, self._images, self._run)
+        self._inputs = InputRequests(napari_viewer, self._panels.input, self._images, self._jobs)
         self._objects = ObjectRequests(self._panels.objects, self._images)
         self._results = ResultRequests(napari_viewer, self._panels.results, self._images, self._run)
         self._work = WorkRequests(self._panels.work, self._images, self._run)
@@ -196,13 +198,15 @@ class AnnotateWidget(QWidget):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left to be asked, computed or drawn; a paused run counts as such."""
-        return self._jobs.is_settled and self._images.is_settled
+        return self._jobs.is_settled and self._images.is_settled and self._inputs.is_settled
 
     # What napari calls
 
     def reset_choices(self, event: Any = None) -> None:
         """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
         self._panels.show_layers(self._images)
+        self._inputs.show()
+        self._inputs.layer_removed()
         self._images.open_default_soon()
 
     def changeEvent(self, event: QEvent | None) -> None:
@@ -222,7 +226,7 @@ class AnnotateWidget(QWidget):
         panels.keys.defaults_asked.connect(self._keys.use_defaults)
 
     def _connect_work(self) -> None:
-        self._jobs.request_done.connect(self._forget_news)
+        self._jobs.request_done.connect(self._on_request_done)
         self._jobs.settled.connect(self._show_status)
         self._run.changed.connect(self._show_run)
         self._run.failed.connect(self._on_failure)
@@ -239,7 +243,8 @@ class AnnotateWidget(QWidget):
         self._keys.refused.connect(self._say)
         for requests in (self._results, self._work):
             requests.told.connect(self._tell)
-        for asking in (self._results, self._prompts, self._runs):
+        self._inputs.failed.connect(self._on_failure)
+        for asking in (self._results, self._prompts, self._runs, self._work, self._inputs):
             asking.refused.connect(self._say)
         self._prompts.answered.connect(self._show_everything)
         self._runs.begun.connect(self._forget_news)
@@ -256,7 +261,7 @@ class AnnotateWidget(QWidget):
         self._keys.bind_viewer()
         self._show_keys()
         self._clean_ups += [self._prompts.pointer.end, self._keys.unbind]
-        self._clean_ups += [self._jobs.stop, self._images.stop]
+        self._clean_ups += [self._inputs.stop, self._jobs.stop, self._images.stop]
         # a partial of plain objects: a bound method would be gone with the widget
         self.destroyed.connect(partial(_run_all, self._clean_ups))
 
@@ -279,7 +284,12 @@ class AnnotateWidget(QWidget):
 
     # What happened
 
+    def _on_request_done(self, key: object) -> None:
+        if not isinstance(key, Look):
+            self._news = ""
+
     def _on_point(self, event: Any = None) -> None:
+        self._inputs.look_again()
         self._show_soon()
 
     def _tell(self, news: str) -> None:
@@ -316,6 +326,7 @@ class AnnotateWidget(QWidget):
 
     def _show_everything(self) -> None:
         self._panels.show_session(self._images)
+        self._inputs.show()
         self._results.show_ready()
         self._work.show_offer()
         self._show_run()

@@ -8,9 +8,10 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers import geometry as geo
+from napari_sam2.layers.composition import Composition
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.frame_source import layer_frame_source
 from napari_sam2.layers.image_file import image_file
+from napari_sam2.layers.model_input import is_model_input
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.jobs import Jobs
@@ -59,8 +60,9 @@ class OpenImages(QObject):
 
     @property
     def images(self) -> list[Image]:
-        """All image layers of the viewer."""
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        """All image layers of the viewer but what shows the network's input."""
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        return [layer for layer in layers if not is_model_input(layer)]
 
     @property
     def foreign_labels(self) -> list[Labels]:
@@ -92,7 +94,7 @@ class OpenImages(QObject):
         """Name the image a person most likely means: the selected one, else the topmost."""
         images = self.images
         active = self._viewer.layers.selection.active
-        return active if isinstance(active, Image) else images[-1] if images else None
+        return active if active in images else images[-1] if images else None
 
     def open_default_soon(self) -> None:
         """Open an image as soon as napari has finished, unless one is opened before."""
@@ -109,22 +111,23 @@ class OpenImages(QObject):
         wanted = geo.choose_geometry(
             image, self._viewer.dims, frame_axis=frame_axis, world_units=world_units
         )
-        if known is not None and frame_axis in (None, known.geometry.frame_axis):
+        same_axis = known is not None and wanted.frame_axis == known.geometry.frame_axis
+        if known is not None and (frame_axis is None or same_axis):
             if variant is not None and variant != known.session.variant:
                 known.session.set_variant(variant)
         else:
-            source, value_range = layer_frame_source(image, wanted)
+            composition = Composition(image, wanted)
             session = Session(
-                source,
+                composition.source,
                 variant=variant or self.variant,
-                value_range=value_range,
+                channels=composition.channels,
                 device=self._device,
                 path=image_file(image),
                 models=self._models,
             )
             if known is not None:
                 self._close(known)
-            known = self._add(image, wanted, session)
+            known = self._add(image, wanted, session, composition)
         self.variant = variant or self.variant
         self.current = known
         known.layers.activate()
@@ -160,8 +163,10 @@ class OpenImages(QObject):
         if self.current is None and image is not None:
             self.open_or_say(image)
 
-    def _add(self, image: Image, frames: geo.FrameGeometry, session: Session) -> OpenSession:
-        opened = OpenSession(self._viewer, image, frames, session, self._jobs)
+    def _add(
+        self, image: Image, frames: geo.FrameGeometry, session: Session, composition: Composition
+    ) -> OpenSession:
+        opened = OpenSession(self._viewer, image, frames, session, self._jobs, composition)
         opened.changed.connect(self.changed)
         opened.refused.connect(self.refused)
         opened.noticed.connect(self.noticed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined
 from napari_sam2.layers import navigation
 from napari_sam2.layers.annotation import AnnotationLayers
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.frame_source import layer_intensities
 from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.prompt_layers import PromptKey
@@ -26,9 +25,12 @@ from napari_sam2.widgets.summaries import candidate_text
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
+    from napari_sam2.layers.composition import Composition
+    from napari_sam2.session.intensities import Channel
     from napari_sam2.session.journal import Recovered
     from napari_sam2.session.masks import StoredMask
     from napari_sam2.session.session import Session
+    from sam2_backbone.inference.frames import FrameSource
 
 # a drag or a script that places many markers asks the model once
 _DEBOUNCE_MS = 20
@@ -69,9 +71,19 @@ class OpenSession(QObject):
     _work_found = Signal(object)
 
     def __init__(
-        self, viewer: Any, image: Image, geometry: FrameGeometry, session: Session, jobs: Jobs
+        self,
+        viewer: Any,
+        image: Image,
+        geometry: FrameGeometry,
+        session: Session,
+        jobs: Jobs,
+        composition: Composition,
     ) -> None:
         super().__init__()
+        self.composition = composition
+        self._channels_asked = session.settings.channels
+        self._num_channels_asked = 1
+        composition.changed.connect(self._on_composition)
         self.session = session
         self.image = image
         self.geometry = geometry
@@ -82,9 +94,6 @@ class OpenSession(QObject):
         self._strokes: dict[int, Stroke] = {}
         self._preview: Request | None = None
         self._previewed: int | None = None
-        intensities = layer_intensities(image)
-        # a gamma is applied while frames are read, on values that cannot be changed any more
-        self._follows_contrast = intensities is not None and intensities.gamma == 1.0
         self._largest_id = max((record.obj_id for record in session.objects), default=0)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -130,7 +139,7 @@ class OpenSession(QObject):
             self.refused.emit(str(error))
             return
         if edits:
-            self._use_contrast()
+            self.use_intensities()
         for edit in edits:
             call = partial(
                 self.session.set_prompts,
@@ -174,7 +183,7 @@ class OpenSession(QObject):
         """Have the next answers given by another network."""
         self._jobs.ask(Request(self, "variant"), partial(self.session.set_variant, variant))
 
-    def edit(self, call: Callable[[], object]) -> None:
+    def edit(self, call: Callable[[], object], what: str = "edit") -> None:
         """
         Have the worker change something of the session, after all that was asked before.
 
@@ -182,15 +191,30 @@ class OpenSession(QObject):
         """
         if self._timer.isActive():
             self.collect()
-        self._jobs.ask(Request(self, "edit", number=next(self._numbers)), call)
+        self._jobs.ask(Request(self, what, number=next(self._numbers)), call)
+
+    def restore(self, call: Callable[[], object]) -> None:
+        """Have the worker open other work, and show the image as it was shown then."""
+        self.edit(call, "restore")
+
+    def use_intensities(self) -> None:
+        """Show the network from the next question on what the person sees now, on all frames."""
+        channels, num_channels = self.composition.channels, self.composition.num_channels
+        grown = num_channels > self._num_channels_asked
+        if channels and (grown or channels != self._channels_asked):
+            source = self.composition.source if grown else None
+            self._channels_asked, self._num_channels_asked = channels, num_channels
+            call = partial(self._use_channels, channels, source)
+            # numbered: one that brings frames with it must not be replaced by one that does not
+            self._jobs.ask(Request(self, "intensities", number=next(self._numbers)), call)
 
     def undo(self) -> None:
         """Take the last step back."""
-        self._step("undo", self.session.undo)
+        self.edit(self.session.undo, "undo")
 
     def redo(self) -> None:
         """Do the last undone step again."""
-        self._step("redo", self.session.redo)
+        self.edit(self.session.redo, "redo")
 
     def next_candidate(self) -> None:
         """Take the next answer to the first click of the chosen object on this frame."""
@@ -206,6 +230,7 @@ class OpenSession(QObject):
             self.told.emit("A box or a mask has one answer only. ")
             return
         following = (prompts.candidate + 1) % _NUM_CANDIDATES
+        self.use_intensities()
         call = partial(self.session.choose_candidate, obj_id, frame_idx, following)
         self._jobs.ask(Request(self, "candidate", obj_id, frame_idx), call)
 
@@ -221,6 +246,7 @@ class OpenSession(QObject):
         number = next(self._numbers)
         self._preview = Request(self, "preview", shown_as, frame_idx, number)
         call = partial(self._previewed_mask, number, frame_idx, yx, positive, known)
+        self.use_intensities()
         self._jobs.ask(self._preview, call)
 
     def end_preview(self) -> None:
@@ -262,6 +288,7 @@ class OpenSession(QObject):
 
     def label_steps(self, layer: Labels, *, all_frames: bool) -> Callable[[], Iterator[int]]:
         """Return what makes objects of a layer's labels, on this frame or on all."""
+        self.use_intensities()
         here = 0 if self.frame_idx is None else self.frame_idx
         frames = range(self.session.num_frames) if all_frames else [here]
         return partial(self._take_labels, layer, frames)
@@ -272,6 +299,7 @@ class OpenSession(QObject):
         self.mirror.stop()
         self._jobs.request_done.disconnect(self._on_request_done)
         self._timer.stop()
+        self.composition.stop()
         self.autosave.stop()
 
     # Inside
@@ -279,10 +307,12 @@ class OpenSession(QObject):
     def _take_labels(self, layer: Labels, frames: Sequence[int]) -> Iterator[int]:
         return self.session.add_labels(read_labels(layer, self.geometry, frames))
 
-    def _step(self, what: str, call: Callable[[], object]) -> None:
-        if self._timer.isActive():
-            self.collect()
-        self._jobs.ask(Request(self, what, number=next(self._numbers)), call)
+    def _use_channels(self, channels: tuple[Channel, ...], source: FrameSource | None) -> None:
+        settings = replace(self.session.settings, channels=channels, value_range=None)
+        self.session.change_settings(settings, source)
+
+    def _on_composition(self) -> None:
+        self.changed.emit()
 
     def _previewed_mask(
         self,
@@ -298,17 +328,6 @@ class OpenSession(QObject):
             return None
         return self.session.preview(frame_idx, yx, positive, obj_id=obj_id)
 
-    def _use_contrast(self) -> None:
-        """Show the model what the person sees, as long as it was asked nothing yet."""
-        intensities = layer_intensities(self.image)
-        if intensities is None or not self._follows_contrast:
-            return
-        value_range = (intensities.low, intensities.high)
-        asked = any(state.prompts for state in self.session.document.objects.values())
-        if not asked and value_range != self.session.value_range:
-            call = partial(self.session.set_value_range, value_range)
-            self._jobs.ask(Request(self, "contrast"), call)
-
     def _is_waiting(self, key: PromptKey) -> bool:
         return self._jobs.is_waiting(Request(self, "prompt", *key))
 
@@ -319,7 +338,7 @@ class OpenSession(QObject):
         number = next(self._numbers)
         self._strokes[number] = stroke
         if stroke.masks:
-            self._use_contrast()
+            self.use_intensities()
         call = partial(self.session.set_masks, stroke.frame_idx, stroke.masks)
         self._jobs.ask(Request(self, "paint", number=number), call)
 
@@ -352,6 +371,10 @@ class OpenSession(QObject):
             case "undo" | "redo":
                 done = f"{'Undone' if request.what == 'undo' else 'Done again'}: {value}. "
                 self.told.emit(done if value else f"There is nothing to {request.what}. ")
+            case "restore":
+                if error is None:
+                    self._channels_asked = self.session.settings.channels
+                    self.composition.adopt(self.session.settings)
             case "edit":
                 if isinstance(value, str):
                     self.told.emit(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.layers.geometry import NO_FRAMES
 from napari_sam2.widgets.hover import RestingPointer
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
 
@@ -93,7 +94,10 @@ class PromptRequests(QObject):
 
     def _on_frame_axis(self, axis: int) -> None:
         current = self._images.current
-        if current is not None and axis != current.geometry.frame_axis:
+        if current is None:
+            return
+        now = current.geometry.frame_axis
+        if axis != (NO_FRAMES if now is None else now):
             self._images.open_or_say(current.image, axis)
 
     def _on_variant(self, variant: str) -> None:

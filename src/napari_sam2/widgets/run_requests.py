@@ -62,6 +62,7 @@ class RunRequests(QObject):
             return
         self.begun.emit()
         current.collect()
+        current.use_intensities()
         current.layers.ensure()
         session = current.session
         wanted = None if frames is None else tuple(frames)

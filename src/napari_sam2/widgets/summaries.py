@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def axis_choices(opened: OpenSession | None) -> tuple[Sequence[tuple[int, str]], int | None]:
     """Name the axes that may be the frame axis, and say which one is."""
-    if opened is None or opened.geometry.frame_axis is None:
+    if opened is None or opened.geometry.ndim == 2:
         return (), None
     names = [
         f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
@@ -32,7 +32,9 @@ def axis_choices(opened: OpenSession | None) -> tuple[Sequence[tuple[int, str]],
         (axis, f"{name} ({length} frames)")
         for axis, (name, length) in enumerate(zip(names, opened.geometry.shape, strict=True))
     ]
-    return axes, opened.geometry.frame_axis
+    axes.append((geo.NO_FRAMES, "none: one image"))
+    chosen = opened.geometry.frame_axis
+    return axes, geo.NO_FRAMES if chosen is None else chosen
 
 
 def table_view(opened: OpenSession | None) -> TableView:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.session import files
+from napari_sam2.session.codec import num_channels_in
 
 if TYPE_CHECKING:
     from napari_sam2.session.autosave import Autosave
@@ -29,6 +30,8 @@ class WorkRequests(QObject):
 
     told = Signal(str)
     """What was done, or was not."""
+    refused = Signal(str)
+    """Why work cannot be taken up."""
 
     def __init__(self, panel: WorkPanel, images: OpenImages, run: RunControl) -> None:
         super().__init__()
@@ -61,15 +64,24 @@ class WorkRequests(QObject):
         current = self._images.current
         if current is not None:
             self._run.cancel()
-            current.edit(partial(_load, current.session, current.autosave, Path(path)))
+            current.use_intensities()
+            current.restore(partial(_load, current.session, current.autosave, Path(path)))
 
     def take_up(self) -> None:
         """Go on where the work that was found ended."""
         current = self._images.current
         if current is not None and current.found_work is not None:
+            needed = num_channels_in(current.found_work.contents)
+            if needed > current.composition.num_channels:
+                self.refused.emit(
+                    f"This work was done on {needed} channels: choose the same ones in the tab "
+                    "Input, then take it up."
+                )
+                return
             found, current.found_work = current.found_work, None
             self._run.cancel()
-            current.edit(partial(_take_up, current.session, current.autosave, found))
+            current.use_intensities()
+            current.restore(partial(_take_up, current.session, current.autosave, found))
             self.show_offer()
 
     def put_away(self) -> None:
