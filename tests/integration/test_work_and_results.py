@@ -71,6 +71,36 @@ def test_a_file_is_neither_copied_nor_littered(viewer, fake_model, messages, tmp
     assert messages == []
 
 
+def test_tracks_of_frames_along_another_axis(viewer, hand, fake_model, messages) -> None:
+    layer = viewer.add_image(np.moveaxis(STACK, 0, 1), scale=(0.5, 2, 0.5))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, 0)
+    annotator = annotate(viewer, layer)
+    session = annotator.session
+    hand.click((6, 6))
+    annotator.wait(timeout=20)
+    annotator.propagate()
+    annotator.wait(timeout=20)
+    tracks = annotator.show_tracks()
+    assert viewer.dims.ndim == 4
+    assert viewer.dims.displayed == (1, 3)
+    np.testing.assert_allclose(
+        tracks.data_to_world(tracks.data[5, 1:])[1:],
+        annotator.labels_layer.data_to_world((12, 5, 12 + 5)),
+        atol=0.3,
+    )
+    viewer.dims.set_current_step(2, 3)
+    hand.click((20, 28))
+    annotator.wait(timeout=20)
+    assert session.objects[0].prompted_frames == (0, 3)
+    assert session.labels(3)[40, 56] == 1
+    viewer.dims.ndisplay = 3
+    viewer.dims.ndisplay = 2
+    annotator.show_tracks()
+    assert [known.name for known in viewer.layers].count("SAM 2 tracks") == 1
+    assert messages == []
+
+
 def test_what_differs_in_a_session_file_is_explained(
     viewer, fake_model, messages, tmp_path, monkeypatch
 ) -> None:

@@ -11,7 +11,8 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.results import calibration_of, new_tracks_layer
+from napari_sam2.layers.results import calibration_of
+from napari_sam2.layers.track_layer import new_tracks_layer
 from napari_sam2.session.export import export_labels
 from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
 from napari_sam2.widgets.measurement_table import MeasurementTable
