@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.session import files, given_masks, object_edits
+from napari_sam2.session import files, given_masks, object_edits, prompt_edits
 from napari_sam2.session.codec import Contents
 from napari_sam2.session.history import Action, ChangeSettings, Direction
 from napari_sam2.session.images import open_frames
@@ -30,7 +29,7 @@ from napari_sam2.session.masks import (
 from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import ModelViewLike, Predictor
-from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
+from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.propagation import checked_propagation, expected_steps, run
 from napari_sam2.session.reopening import settings_here
 from napari_sam2.session.segmentation import Segmentation
@@ -106,7 +105,6 @@ class Session:
         self.models = models if models is not None else ModelHub()
         self.uses_models = predictor_factory is None
         self._settings = settings
-        self._checked = partial(frame_prompts, height=self.height, width=self.width)
         self._ledger = Ledger(
             self.source,
             Segmentation(self.source, settings, predictor_factory or self.models.predictor),
@@ -217,29 +215,15 @@ class Session:
         self, obj_id: int, frame_idx: int, point: Sequence[float], positive: bool = True
     ) -> None:
         """Click at `point` (y, x)."""
-        ledger = self._ledger
-        with ledger.turn():
-            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            checked = self._checked(points=[point])
-            earlier = state.prompts.get(frame_idx, FramePrompts())
-            ledger.ask(state, frame_idx, add_point(earlier, checked.points[0], positive))
+        prompt_edits.click(self._ledger, obj_id, frame_idx, point, positive)
 
     def add_box(self, obj_id: int, frame_idx: int, box: Sequence[float]) -> None:
         """Draw a box (y0, x0, y1, x1), edges; it replaces a box or mask that was there."""
-        ledger = self._ledger
-        with ledger.turn():
-            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            earlier = state.prompts.get(frame_idx, FramePrompts())
-            ledger.ask(
-                state, frame_idx, replace(earlier, box=self._checked(box=box).box, mask=None)
-            )
+        prompt_edits.draw_box(self._ledger, obj_id, frame_idx, box)
 
     def add_mask(self, obj_id: int, frame_idx: int, mask: npt.ArrayLike) -> None:
         """Say that the object is `mask` ``(H, W)``; it replaces all that was said of this frame."""
-        ledger = self._ledger
-        with ledger.turn():
-            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            ledger.ask(state, frame_idx, self._checked(mask=mask))
+        prompt_edits.set_prompts(self._ledger, obj_id, frame_idx, mask=mask)
 
     def set_prompts(
         self,
@@ -253,14 +237,16 @@ class Session:
         candidate: int = 0,
     ) -> None:
         """Replace all prompts of an object on a frame, (y, x); nothing clears them."""
-        ledger = self._ledger
-        with ledger.turn():
-            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            ledger.ask(
-                state,
-                frame_idx,
-                self._checked(points, point_labels, box, mask, candidate=candidate),
-            )
+        prompt_edits.set_prompts(
+            self._ledger,
+            obj_id,
+            frame_idx,
+            points=points,
+            point_labels=point_labels,
+            box=box,
+            mask=mask,
+            candidate=candidate,
+        )
 
     def set_masks(self, frame_idx: int, masks: Mapping[int, npt.ArrayLike]) -> None:
         """Say what several objects are on a frame, ``(H, W)`` by id; all or none, one step."""
@@ -286,12 +272,7 @@ class Session:
 
     def choose_candidate(self, obj_id: int, frame_idx: int, candidate: int) -> None:
         """Mean another answer to the first click; further clicks refine that one."""
-        ledger = self._ledger
-        with ledger.turn():
-            state, frame_idx = ledger.object(obj_id), ledger.frame(frame_idx)
-            now = state.prompts.get(frame_idx, FramePrompts())
-            said = (now.points, now.point_labels, now.box, now.mask)
-            ledger.ask(state, frame_idx, self._checked(*said, candidate=candidate))
+        prompt_edits.choose_candidate(self._ledger, obj_id, frame_idx, candidate)
 
     def preview(
         self,
@@ -302,13 +283,7 @@ class Session:
         obj_id: int | None = None,
     ) -> StoredMask | None:
         """Return the mask that a click at `point` (y, x) would give; nothing is changed."""
-        ledger = self._ledger
-        with ledger.turn():
-            frame_idx, checked = ledger.frame(frame_idx), self._checked(points=[point])
-            state = None if obj_id is None else ledger.object(obj_id)
-            earlier = None if state is None else state.prompts.get(frame_idx)
-            prompts = add_point(earlier or FramePrompts(), checked.points[0], positive)
-            return ledger.segmentation.preview(frame_idx, prompts)
+        return prompt_edits.preview(self._ledger, frame_idx, point, positive, obj_id)
 
     def model_input(self, frame_idx: int, obj_id: int | None = None) -> ModelViewLike:
         """Return what the network is given of a frame, or of an object there."""
