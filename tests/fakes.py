@@ -193,7 +193,8 @@ class FakePredictor:
         frame = np.clip((frame - low) / (high - low), 0, 1)
         view = FakeView(0, 0, state.height, state.width)
         if obj_id is not None:
-            x, y, _ = next(iter(state.heard[obj_id].values())).points[0]
+            points = next(iter(state.heard[obj_id].values())).points
+            x, y, _ = points[0] if points else (20, 20, 1)
             view = FakeView(int(y) - 8, int(x) - 8, 16, 16)
         part = frame[max(view.top, 0) :, max(view.left, 0) :][: view.height, : view.width]
         pixels = part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=-1)

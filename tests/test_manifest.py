@@ -43,11 +43,29 @@ def test_every_command_referred_to_is_declared(manifest: PluginManifest) -> None
     contributions = manifest.contributions
     used = {widget.command for widget in contributions.widgets or ()}
     used |= {sample.command for sample in contributions.sample_data or ()}
-    used |= {item.command for items in (contributions.menus or {}).values() for item in items}
+    items = [item for entries in (contributions.menus or {}).values() for item in entries]
+    used |= {item.command for item in items if hasattr(item, "command")}
     assert used <= declared
     # The promises of the menu: 2-D, time-lapse and 3-D samples, and the main widget.
     assert len(contributions.sample_data or ()) >= 3
     assert "SAM 2 annotate" in {widget.display_name for widget in contributions.widgets or ()}
+
+
+def test_menus_and_palette_know_every_command_and_key(manifest: PluginManifest) -> None:
+    from napari_sam2.layers.keymap import KeyAction
+    from napari_sam2.widgets.command_table import Command
+
+    declared = {command.id for command in manifest.contributions.commands}
+    wanted = {f"napari-sam2.{command.value}" for command in Command}
+    assert wanted <= declared
+    menus = manifest.contributions.menus
+    assert {item.command for item in menus["napari-sam2/annotate"]} == wanted
+    (submenu,) = manifest.contributions.submenus
+    for name in ("napari/layers/segment", "napari/layers/track"):
+        assert submenu.id in {getattr(item, "submenu", None) for item in menus[name]}
+    # a key that is held down is the only one without a command
+    keys = {action.value for action in KeyAction}
+    assert keys - {command.value for command in Command} == {"preview"}
 
 
 def test_console_script() -> None:

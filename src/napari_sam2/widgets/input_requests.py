@@ -101,6 +101,10 @@ class InputRequests(QObject):
         elif layer is not None:
             self._viewer.layers.remove(layer)
 
+    def toggle_preview(self) -> None:
+        """Begin or end the preview."""
+        self.preview(not self._on)
+
     def layer_removed(self) -> None:
         """End the preview if its layer was taken out of the viewer by hand."""
         waiting = self._showing or self._jobs.is_waiting(Look(self))

@@ -13,9 +13,9 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_sam2.layers.keymap import Hold, KeyAction
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.annotator_panels import AnnotatorPanels
+from napari_sam2.widgets.command_table import Command, CommandTable
 from napari_sam2.widgets.input_requests import InputRequests, Look
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.key_bindings import KeyBindings
@@ -62,7 +62,16 @@ class AnnotateWidget(QWidget):
         self._objects = ObjectRequests(self._panels.objects, self._images)
         self._results = ResultRequests(napari_viewer, self._panels.results, self._images, self._run)
         self._work = WorkRequests(self._panels.work, self._images, self._run)
-        self._keys = KeyBindings(napari_viewer, self._key_calls())
+        self._commands = CommandTable(
+            self._images,
+            self._run,
+            prompts=self._prompts,
+            runs=self._runs,
+            results=self._results,
+            work=self._work,
+            inputs=self._inputs,
+        )
+        self._keys = KeyBindings(napari_viewer, self._commands.of_keys())
         self._news = ""
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
@@ -185,6 +194,12 @@ class AnnotateWidget(QWidget):
         """Measure all objects in the background, and write the table as CSV."""
         self._results.export_table(path)
 
+    def do(self, command: Command) -> None:
+        """Do what a menu or the command palette asks for, or say why that cannot be."""
+        reason = self._commands.do(command)
+        if reason:
+            self._say(reason)
+
     def wait(self, timeout: float = 60.0) -> None:
         """Let the window live until prompts, jobs and what they draw are finished.
 
@@ -264,23 +279,6 @@ class AnnotateWidget(QWidget):
         self._clean_ups += [self._inputs.stop, self._jobs.stop, self._images.stop]
         # a partial of plain objects: a bound method would be gone with the widget
         self.destroyed.connect(partial(_run_all, self._clean_ups))
-
-    # Keys
-
-    def _key_calls(self) -> dict[KeyAction, Callable[[], object] | Hold]:
-        prompts, runs = self._prompts, self._runs
-        return {
-            KeyAction.PROPAGATE: runs.propagate_or_pause,
-            KeyAction.POLARITY: prompts.change_polarity,
-            KeyAction.NEW_OBJECT: prompts.new_object,
-            KeyAction.CANDIDATE: prompts.next_candidate,
-            KeyAction.PREVIEW: Hold(prompts.pointer.begin, prompts.pointer.end),
-            KeyAction.PREVIOUS_PROMPT: prompts.go_to_previous_prompt,
-            KeyAction.NEXT_PROMPT: prompts.go_to_next_prompt,
-            KeyAction.UNDO: prompts.undo,
-            KeyAction.REDO: prompts.redo,
-            KeyAction.CANCEL: self._run.cancel,
-        }
 
     # What happened
 

@@ -48,19 +48,25 @@ class ResultRequests(QObject):
         self._table: MeasurementTable | None = None
         panel.tracks_asked.connect(self.show_tracks)
         panel.measure_asked.connect(self.measure)
-        panel.labels_asked.connect(self._ask_for_labels)
-        panel.table_asked.connect(self._ask_for_table)
+        panel.labels_asked.connect(self.ask_where_to_export_labels)
+        panel.table_asked.connect(self.ask_where_to_export_table)
 
     @property
     def table(self) -> MeasurementTable | None:
         """The table of measurements, None before there is one."""
         return self._table
 
+    @property
+    def hindrance(self) -> str:
+        """Why there is no result; empty where there is."""
+        current = self._images.current
+        objects = () if current is None else current.session.document.objects.values()
+        return "" if any(state.masks for state in objects) else _NOTHING
+
     def show_ready(self) -> None:
         """Show whether there are masks, and keep the table at what is chosen."""
         current = self._images.current
-        objects = () if current is None else current.session.document.objects.values()
-        self._panel.show_ready("" if any(state.masks for state in objects) else _NOTHING)
+        self._panel.show_ready(self.hindrance)
         if self._table is not None and current is not None:
             self._table.show_current(current.obj_id, current.frame_idx)
 
@@ -142,13 +148,15 @@ class ResultRequests(QObject):
             current.choose(obj_id)
             current.show_frame(frame_idx)
 
-    def _ask_for_labels(self) -> None:
+    def ask_where_to_export_labels(self) -> None:
+        """Write the labels to a file that the person chooses."""
         kinds = "OME-TIFF (*.ome.tif *.tif);;OME-Zarr (*.ome.zarr *.zarr)"
         path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", "labels.ome.tif", kinds)
         if path:
             self.export_labels(path)
 
-    def _ask_for_table(self) -> None:
+    def ask_where_to_export_table(self) -> None:
+        """Write the table to a file that the person chooses."""
         path, _ = QFileDialog.getSaveFileName(
             self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
         )

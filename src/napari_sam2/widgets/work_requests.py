@@ -38,8 +38,8 @@ class WorkRequests(QObject):
         self._panel = panel
         self._images = images
         self._run = run
-        panel.save_asked.connect(self._on_save)
-        panel.open_asked.connect(self._on_open)
+        panel.save_asked.connect(self.ask_where_to_save)
+        panel.open_asked.connect(self.ask_what_to_open)
         panel.taken_up.connect(self.take_up)
         panel.put_away.connect(self.put_away)
 
@@ -95,14 +95,16 @@ class WorkRequests(QObject):
                 self.told.emit(f"{found.path} cannot be deleted: {error.strerror}. ")
             self.show_offer()
 
-    def _on_save(self) -> None:
+    def ask_where_to_save(self) -> None:
+        """Save to a file that the person chooses."""
         path, _ = QFileDialog.getSaveFileName(
             self._panel, "Save the session", "session.json", _SESSIONS
         )
         if path:
             self.save(path)
 
-    def _on_open(self) -> None:
+    def ask_what_to_open(self) -> None:
+        """Go on with a session file that the person chooses."""
         path, _ = QFileDialog.getOpenFileName(self._panel, "Open a session", "", _SESSIONS)
         if path:
             self.load(path)

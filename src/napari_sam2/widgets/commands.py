@@ -1,0 +1,48 @@
+"""Room: what menus and the command palette call, and what is said where no panel is open.
+
+napari knows nothing of the panel that could switch an entry off, so each says why it cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import napari
+from napari.utils.notifications import show_warning
+
+from napari_sam2.widgets.command_table import Command
+
+NO_PANEL = "Open the panel first: Plugins > SAM 2 annotate."
+
+
+def _asking(command: Command) -> Callable[[], None]:
+    def ask() -> None:
+        from napari_sam2.widgets.main_widget import AnnotateWidget
+
+        viewer = napari.current_viewer()
+        docked = [] if viewer is None else list(viewer.window.dock_widgets.values())
+        panels = [widget for widget in docked if isinstance(widget, AnnotateWidget)]
+        if panels:
+            panels[0].do(command)
+        else:
+            show_warning(NO_PANEL)
+
+    return ask
+
+
+propagate = _asking(Command.PROPAGATE)
+cancel = _asking(Command.CANCEL)
+new_object = _asking(Command.NEW_OBJECT)
+polarity = _asking(Command.POLARITY)
+candidate = _asking(Command.CANDIDATE)
+previous_prompt = _asking(Command.PREVIOUS_PROMPT)
+next_prompt = _asking(Command.NEXT_PROMPT)
+undo = _asking(Command.UNDO)
+redo = _asking(Command.REDO)
+save_session = _asking(Command.SAVE_SESSION)
+open_session = _asking(Command.OPEN_SESSION)
+tracks_layer = _asking(Command.TRACKS_LAYER)
+measure = _asking(Command.MEASURE)
+export_labels = _asking(Command.EXPORT_LABELS)
+export_table = _asking(Command.EXPORT_TABLE)
+model_input = _asking(Command.MODEL_INPUT)
