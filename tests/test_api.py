@@ -367,6 +367,14 @@ def test_bad_prompt_files(text: str, said: str, tmp_path: Path) -> None:
 # A session again --------------------------------------------------------------------------------
 
 
+def spoil_middle(path: Path) -> None:
+    """Change bytes in the middle of a file."""
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 200] = b"\xff" * len(whole[middle : middle + 200])
+    path.write_bytes(whole)
+
+
 def saved(tmp_path: Path, image: Any = MOVIE) -> tuple[Session, Path]:
     session = Session(image, predictor_factory=FakePredictor)
     session.add_point(session.new_object(), 0, (12, 12))
@@ -390,6 +398,21 @@ def test_an_image_in_memory_is_stored_beside(tmp_path: Path) -> None:
     again = napari_sam2.replay(path, predictor_factory=FakePredictor)
     for frame_idx in range(8):
         np.testing.assert_array_equal(again[frame_idx], session.labels(frame_idx))
+
+
+def test_data_beside_a_session_are_never_replaced(tmp_path: Path) -> None:
+    ours = zarr.create_array(str(tmp_path / "session.zarr"), shape=(2, 3, 4, 5), dtype="u1")
+    ours[:] = 7
+    session, path = saved(tmp_path)
+    assert (zarr.open(str(tmp_path / "session.zarr"))[:] == 7).all()
+    assert Session.load(path, predictor_factory=FakePredictor).document == session.document
+    session.save(path)
+    other = Session(255 - MOVIE, predictor_factory=FakePredictor)
+    other.save(path)
+    assert sorted(place.name for place in tmp_path.glob("*.zarr")) == [
+        "session-1.zarr", "session-2.zarr", "session.zarr",
+    ]  # fmt: skip
+    assert Session.load(path, predictor_factory=FakePredictor).document == other.document
 
 
 def test_an_image_with_a_source_is_stored_as_its_path(tmp_path: Path) -> None:
@@ -459,6 +482,7 @@ def test_a_session_cannot_be_saved_on_a_full_disk(
         (lambda path: path.write_text('{"format": "other"}'), "not a session"),
         (lambda path: path.write_text(path.read_text().replace('"version": 2', '"version": 9')),
          "later napari-sam2"),
+        (lambda path: spoil_middle(next(path.parent.glob("*.npz"))), "damaged"),
         (lambda path: path.write_text(path.read_text().replace('"objects"', '"things"')),
          "damaged"),
         (lambda path: path.unlink(), "no file"),

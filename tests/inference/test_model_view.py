@@ -17,7 +17,9 @@ def test_a_whole_frame_and_the_window_of_an_object(small_model, movie) -> None:
     assert whole.view == View.whole(48, 40)
     assert whole.pixels.shape == (size, size, 3)
     np.testing.assert_allclose(whole.pixels[..., 0], whole.pixels[..., 2], atol=1e-6)
-    assert whole.pixels[size * 20 // 48, size * 18 // 40, 0] == pytest.approx(1, abs=0.01)  # the square
+    assert whole.pixels[size * 20 // 48, size * 18 // 40, 0] == pytest.approx(
+        1, abs=0.01
+    )  # the square
     expected = np.clip(movie[4] / 100, 0, 1).mean()
     assert whole.pixels.mean() == pytest.approx(expected, abs=0.02)
 

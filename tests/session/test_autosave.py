@@ -96,11 +96,69 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     saving.save_now()
     assert "saved automatically" in saving.problem
     assert len(told) == 1
-    assert "Save the session to a file" in told[0]
+    assert "Save the session to a file now" in told[0]
     session.new_object()
     saving.save_now()
     assert len(told) == 1
     saving.stop()
+
+
+def test_a_record_that_failed_hides_nothing_after_it(tmp_path: Path) -> None:
+    session, path = a_session(), tmp_path / "a.journal"
+    writer = JournalWriter(path)
+    session.add_point(session.new_object(), 0, (12, 12))
+    writer.write(session.contents())
+    file = writer._file
+
+    class Full:
+        """A disk that takes ten bytes more."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(file, name)
+
+        def write(self, data: memoryview) -> int:
+            file.write(data[:10])
+            raise OSError(28, "No space left on device")
+
+    writer._file = Full()
+    session.new_object()
+    with pytest.raises(OSError, match="No space"):
+        writer.write(session.contents())
+    assert len(read_journal(path).contents.document.objects) == 1
+    writer._file = file
+    session.new_object()
+    writer.write(session.contents())
+    writer.close()
+    assert read_journal(path).contents.document == session.document
+
+
+def test_an_image_that_fails_ends_no_autosave(tmp_path: Path) -> None:
+    class Flaky(FakeFrames):
+        fails = True
+
+        def read(self, frame_idx: int) -> np.ndarray:
+            if Flaky.fails:
+                raise RuntimeError("the server does not answer")
+            return super().read(frame_idx)
+
+    session = Session(Flaky(moving_discs()), predictor_factory=FakePredictor)
+    told: list[str] = []
+    session.events.noticed.connect(told.append)
+    saving = Autosave(session, tmp_path, on_found=told.append)
+    session.new_object()
+    saving.save_now()
+    assert any("the server does not answer" in sentence for sentence in told)
+    assert saving.path is None
+    Flaky.fails = False
+    deadline = time.monotonic() + 20
+    session.new_object()
+    while saving.path is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert saving.path is not None  # by the thread
+    saving.stop()
+    found = find_work(session, tmp_path)
+    assert found is not None
+    assert found.contents.document == session.document
 
 
 @pytest.fixture

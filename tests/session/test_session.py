@@ -422,9 +422,24 @@ def test_another_candidate_is_kept_and_built_on(session: Session, factory: Facto
     session.undo()
     session.undo()
     np.testing.assert_array_equal(session.mask(1, 0), first)
+    assert len(session.candidates(1, 0)) == 3
+    session.set_prompts(1, 0)
+    assert session.candidates(1, 0) == ()
+    session.add_box(1, 0, (3, 3, 9, 9))
+    assert session.candidates(1, 0) == ()
     session.add_box(1, 1, (3, 3, 9, 9))
     with pytest.raises(ValueError, match="Only a click"):
         session.choose_candidate(1, 1, 1)
+
+
+def test_a_failed_preview_leaves_nobody_behind(session: Session, factory: Factory) -> None:
+    session.add_point(session.new_object(), 0, (20, 20))
+    predictor = factory.predictors[-1]
+    predictor.fail_next = MemoryError("too large")
+    with pytest.raises(MemoryError):
+        session.preview(0, (30, 30))
+    assert predictor.calls[-1] == ("remove_object", -1)
+    assert run(session) == list(range(8))
 
 
 def test_a_preview_changes_nothing(session: Session, factory: Factory) -> None:

@@ -113,10 +113,12 @@ class Autosave:
 
     def _run(self) -> None:
         if self._on_found is not None:
-            with suppress(OSError):
+            try:
                 found = find_work(self._session, self._folder)
                 if found is not None and not self._stopped:
                     self._on_found(found)
+            except Exception as error:  # noqa: BLE001 (frames fail in any way; saving goes on)
+                self._tell(error, "Earlier work on this image cannot be looked for")
         while not self._stopped:
             self._wake.wait()
             self._wake.clear()
@@ -134,11 +136,16 @@ class Autosave:
             return
         try:
             self._append(self._with_hash(contents))
-        except OSError as error:
-            said = f"Nothing can be saved automatically: {error.strerror or error}."
-            if said != self.problem:
-                self.problem = said
-                self._session.events.noticed.emit(f"{said} Save the session to a file elsewhere.")
+        except Exception as error:  # noqa: BLE001 (frames fail in any way; the thread has to live)
+            self._tell(error, "Nothing can be saved automatically")
+
+    def _tell(self, error: Exception, what: str) -> None:
+        """Say once what does not work."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        said = f"{what}: {reason or type(error).__name__}."
+        if said != self.problem:
+            self.problem = said
+            self._session.events.noticed.emit(f"{said} Save the session to a file now and then.")
 
     def _append(self, contents: Contents) -> None:
         """Write to the journal; where the image's disk fails, to one in the cache folder."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +157,7 @@ def save(path: Path, contents: Contents, source: FrameSource, image_path: Path |
                     ),
                     encoding="utf-8",
                 )
-        except BaseException:
+        except BaseException:  # an interrupt too must not leave arrays that no JSON names
             arrays_path.unlink(missing_ok=True)
             raise
     except OSError as error:
@@ -193,7 +195,7 @@ def read(path: Path) -> SavedSession:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
         raise SessionFileError(f"The session {path} is damaged and cannot be read.") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise SessionFileError(
             f"The masks of the session {path} are damaged and cannot be read."
         ) from error
@@ -233,8 +235,8 @@ def _save_image(path: Path, source: FrameSource, image_path: Path | None) -> Sav
     if image_path is not None and _shows(image_path, source, signature):
         place = str(image_path.resolve())
     else:
-        stored = path.with_suffix(".zarr")
-        if not _shows(stored, source, signature):
+        stored = _place_beside(path, source, signature)
+        if not stored.exists():
             _write_image(stored, source)
         place = stored.name
     return SavedImage(
@@ -247,6 +249,13 @@ def _save_image(path: Path, source: FrameSource, image_path: Path | None) -> Sav
         signature=signature,
         num_channels=num_channels_of(source),
     )
+
+
+def _place_beside(path: Path, source: FrameSource, signature: str) -> Path:
+    """Return where the image is or may be stored; what is there of others is never replaced."""
+    names = (f"{path.stem}{f'-{number}' if number else ''}.zarr" for number in count())
+    places = (path.with_name(name) for name in names)
+    return next(place for place in places if not place.exists() or _shows(place, source, signature))
 
 
 def _shows(path: Path, source: FrameSource, signature: str) -> bool:

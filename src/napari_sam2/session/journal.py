@@ -7,9 +7,11 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -49,8 +51,10 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file: BinaryIO = path.open("xb")
-        self._file.write(_MAGIC)
+        # without a buffer, so that what failed to be written is not tried again later
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._end = 0
+        self._append(_MAGIC)
         self._document = Document()
         self._log: tuple[Action, ...] = ()
 
@@ -68,13 +72,25 @@ class JournalWriter:
         text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
         np.savez(buffer, allow_pickle=False, tree=text, **arrays)
         payload = zlib.compress(buffer.getvalue(), 1)
-        self._file.write(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._file.flush()
+        self._append(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
         self._document, self._log = contents.document, contents.log
 
     def close(self) -> None:
         """Write no more."""
         self._file.close()
+
+    def _append(self, record: bytes) -> None:
+        """Write a record whole; a torn one would hide all that follow it."""
+        rest = memoryview(record)
+        self._file.seek(self._end)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise
+        self._end += len(record)
 
 
 def read_journal(path: Path) -> Recovered:
@@ -96,7 +112,7 @@ def read_journal(path: Path) -> Recovered:
         saved_at = path.stat().st_mtime
     except OSError as error:
         raise SessionFileError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error, BadZipFile) as error:
         raise SessionFileError(f"The journal {path} is damaged and cannot be read.") from error
     if contents is None:
         raise SessionFileError(f"The journal {path} ends before its first change.")

@@ -47,9 +47,7 @@ class OpenJournal:
 
     def close(self) -> None:
         """Write no more, and let others have it."""
-        # on a full disk the rest in the buffer is lost; the journal ends before it
-        with suppress(OSError):
-            self.writer.close()
+        self.writer.close()
         if self.claim is not None:
             self.claim.close()
 

@@ -118,7 +118,7 @@ class Ledger:
             try:
                 with self.in_step(step):
                     yield
-            except BaseException:
+            except BaseException:  # an interrupt too must leave all or nothing
                 if step.actions:
                     self.history.drop_last()
                     self.restore(before)

@@ -140,7 +140,7 @@ def _next_result(ledger: Ledger, results: Iterator[FrameResultLike]) -> FrameRes
     try:
         return next(results, None)
     except BaseException:
-        # The predictor stopped in the middle of a frame: it must hear everything again.
+        # Stopped in the middle of a frame, by an interrupt too: it must hear everything again.
         for obj_id in ledger.document.objects:
             ledger.segmentation.mark_stale(obj_id)
         ledger.touch()

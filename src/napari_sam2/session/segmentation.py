@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.history import Direction
@@ -66,6 +67,8 @@ class Segmentation:
     def forget(self, obj_id: int) -> None:
         """Remove an object from the predictor's memory."""
         self._stale.discard(obj_id)
+        for key in [key for key in self.candidates if key[0] == obj_id]:
+            del self.candidates[key]
         if obj_id in self._known:
             self._known.discard(obj_id)
             self._require().remove_object(self._state, obj_id)
@@ -90,10 +93,11 @@ class Segmentation:
         try:
             if earlier is not None and prompts.extends(earlier) and not prompts.is_empty:
                 return self._ask_from(state, frame_idx, prompts, len(earlier.points))
+            self.candidates.pop((state.obj_id, frame_idx), None)
             if earlier is not None:
                 predictor.clear_all_prompts_in_frame(self._state, frame_idx, state.obj_id)
             return self._ask_from(state, frame_idx, prompts, None)
-        except BaseException:
+        except BaseException:  # an interrupt too leaves it having heard a part only
             self._stale.add(state.obj_id)
             raise
 
@@ -101,11 +105,11 @@ class Segmentation:
         """Return what a new object with these prompts would look like; nothing is remembered."""
         predictor, nobody = self._require(), ObjectState(_PREVIEW_ID, "")
         try:
-            answer = self._ask_from(nobody, frame_idx, prompts, None)
+            return self._ask_from(nobody, frame_idx, prompts, None)
         finally:
             self.candidates.pop((_PREVIEW_ID, frame_idx), None)
-        predictor.remove_object(self._state, _PREVIEW_ID)
-        return answer
+            with suppress(ValueError):  # unknown where the first answer failed already
+                predictor.remove_object(self._state, _PREVIEW_ID)
 
     def model_input(self, state: ObjectState | None, frame_idx: int) -> ModelViewLike:
         """Return what the network is given of an object on a frame; without one, the frame."""

@@ -267,8 +267,10 @@ class Session:
 
     def candidates(self, obj_id: int, frame_idx: int) -> tuple[Candidate, ...]:
         """Return the answers to the first click there, best first; none where it was clear."""
-        key = (self._ledger.object(obj_id).obj_id, self._ledger.frame(frame_idx))
-        return self._ledger.segmentation.candidates.get(key, ())
+        state, frame_idx = self._ledger.object(obj_id), self._ledger.frame(frame_idx)
+        if frame_idx not in state.prompts:  # taken back; the model hears of it when next asked
+            return ()
+        return self._ledger.segmentation.candidates.get((state.obj_id, frame_idx), ())
 
     def choose_candidate(self, obj_id: int, frame_idx: int, candidate: int) -> None:
         """Mean another answer to the first click; further clicks refine that one."""
