@@ -43,6 +43,8 @@ def test_every_command_referred_to_is_declared(manifest: PluginManifest) -> None
     contributions = manifest.contributions
     used = {widget.command for widget in contributions.widgets or ()}
     used |= {sample.command for sample in contributions.sample_data or ()}
+    used |= {reader.command for reader in contributions.readers or ()}
+    used |= {writer.command for writer in contributions.writers or ()}
     items = [item for entries in (contributions.menus or {}).values() for item in entries]
     used |= {item.command for item in items if hasattr(item, "command")}
     assert used <= declared

@@ -5,13 +5,17 @@ from __future__ import annotations
 import napari
 import numpy as np
 import pytest
+import tifffile
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QFileDialog
 
-from fakes import moving_discs
+from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session.errors import SessionFileError
+from napari_sam2.session.session import Session
 from napari_sam2.widgets.command_table import Command
 from napari_sam2.widgets.commands import NO_PANEL
 from napari_sam2.widgets.main_widget import annotate
+from napari_sam2.widgets.session_files import session_reader
 
 STACK = moving_discs()
 
@@ -23,11 +27,15 @@ def current(viewer, monkeypatch):
     return viewer
 
 
-def ask(command: Command) -> None:
+def register() -> None:
     manager = PluginManager.instance()
     if "napari-sam2" not in manager:
         manager.register(PluginManifest.from_distribution("napari-sam2"))
-    manager.commands.execute(f"napari-sam2.{command.value}")
+
+
+def ask(command: Command) -> None:
+    register()
+    PluginManager.instance().commands.execute(f"napari-sam2.{command.value}")
 
 
 def test_commands_say_why_they_cannot(current, fake_model, messages) -> None:
@@ -99,3 +107,85 @@ def test_a_session_by_commands_alone(
     annotator.wait(timeout=20)
     np.testing.assert_array_equal(annotator.labels_layer.data, followed)
     assert messages == []
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_session_file_is_opened_and_saved_like_any_file(
+    current, fake_model, messages, tmp_path, qtbot, composed
+) -> None:
+    register()
+    layer = current.add_image(STACK, contrast_limits=(0, 180), gamma=0.7)
+    annotator = annotate(current, layer)
+    if composed:
+        current.add_image(STACK[::-1], contrast_limits=(0, 90))
+        offered = annotator._images.current.composition.offered(annotator._images.images)
+        annotator._panels.input.channels_chosen.emit(tuple(origin for origin, _ in offered))
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    annotator.wait(timeout=20)
+    before, document = np.array(annotator.labels_layer.data), annotator.session.document
+    path = tmp_path / "session.json"
+    annotator.labels_layer.save(str(path), plugin="napari-sam2")
+    settings = annotator.session.settings
+    current.layers.clear()
+    qtbot.waitUntil(lambda: annotator.session is None, timeout=5000)
+
+    current.open(str(path), plugin="napari-sam2")
+    qtbot.waitUntil(lambda: annotator.session is not None, timeout=5000)
+    annotator.wait(timeout=20)
+    assert annotator.session.document == document
+    assert annotator.session.settings == settings
+    np.testing.assert_array_equal(annotator.labels_layer.data, before)
+    assert tuple(annotator.image_layer.contrast_limits) == (0, 180)
+    assert annotator.image_layer.gamma == pytest.approx(0.7)
+    annotator.points_layer.add((3, 30, 24))
+    annotator.wait(timeout=20)
+    # saved again, the image is not copied a second time
+    annotator.save(path)
+    annotator.wait(timeout=20)
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".zarr"] == ["session.zarr"]
+    assert messages == []
+
+
+def test_an_image_file_is_named_and_not_copied(
+    current, fake_model, messages, tmp_path, qtbot
+) -> None:
+    register()
+    tifffile.imwrite(tmp_path / "movie.tif", STACK)
+    (layer,) = current.open(str(tmp_path / "movie.tif"), plugin="napari")
+    annotator = annotate(current, layer)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    annotator.save(tmp_path / "session.json")
+    annotator.wait(timeout=20)
+    assert not (tmp_path / "session.zarr").exists()
+    before = np.array(annotator.labels_layer.data)
+    current.layers.clear()
+    current.open(str(tmp_path / "session.json"), plugin="napari-sam2")
+    qtbot.waitUntil(lambda: annotator.session is not None, timeout=5000)
+    annotator.wait(timeout=20)
+    np.testing.assert_array_equal(annotator.labels_layer.data, before)
+    other = current.add_labels(before, name="somebody else's")
+    with pytest.raises(SessionFileError, match="Only the labels of the panel"):
+        other.save(str(tmp_path / "other.json"), plugin="napari-sam2")
+    assert messages == []
+
+
+def test_other_files_are_left_to_others(tmp_path, monkeypatch) -> None:
+    other = tmp_path / "other.json"
+    other.write_text("{}", encoding="utf-8")
+    assert session_reader(str(other)) is None
+    assert session_reader([str(other)]) is None
+    other.write_text("no json", encoding="utf-8")
+    assert session_reader(str(other)) is None
+    # without a window: the image and the labels
+    session = Session(FakeFrames(STACK), predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 2, (12, 14))
+    session.save(tmp_path / "session.json")
+    monkeypatch.setattr(napari, "current_viewer", lambda: None)
+    (image, _, kind), (labels, _, other_kind) = session_reader(str(tmp_path / "session.json"))(
+        str(tmp_path / "session.json")
+    )
+    assert (kind, other_kind) == ("image", "labels")
+    np.testing.assert_array_equal(np.asarray(image), STACK)
+    np.testing.assert_array_equal(labels[2], session.labels(2))

@@ -132,6 +132,12 @@ class Composition:
         found += [(o, self._layers[o.layer_id].name) for o in self.chosen if o not in known]
         return found
 
+    def include(self, layers: Iterable[Image]) -> None:
+        """Give other layers the next numbers, as they had in a session that is opened."""
+        for layer in layers:
+            self._layers[str(layer.unique_id)] = layer
+            self._include(Origin(str(layer.unique_id)))
+
     def choose(self, origins: Sequence[Origin]) -> None:
         """Have the network see other channels.
 

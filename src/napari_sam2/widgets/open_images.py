@@ -12,6 +12,7 @@ from napari_sam2.layers.composition import Composition
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.image_file import image_file
 from napari_sam2.layers.model_input import is_model_input
+from napari_sam2.layers.session_layers import further_channels, image_of_session, session_of
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.jobs import Jobs
@@ -36,6 +37,8 @@ class OpenImages(QObject):
     """What was done, in a sentence."""
     prompted = Signal(int)
     """A prompt of this object was answered."""
+    session_named = Signal(str)
+    """Path of the session file that the image in hand was opened from."""
     layer_made = Signal(object)
     """A layer of an open session, to which keys are to be bound."""
     removed = Signal(str)
@@ -106,6 +109,7 @@ class OpenImages(QObject):
     ) -> None:
         """Take an image in hand; one that was annotated before is taken up again."""
         self._opening.stop()
+        saved = None
         known = self._sessions.get(image.unique_id)
         world_units = self._viewer.layers.units
         wanted = geo.choose_geometry(
@@ -117,21 +121,26 @@ class OpenImages(QObject):
                 known.session.set_variant(variant)
         else:
             composition = Composition(image, wanted)
+            composition.include(further_channels(image, self.images))
             session = Session(
                 composition.source,
                 variant=variant or self.variant,
                 channels=composition.channels,
                 device=self._device,
-                path=image_file(image),
                 models=self._models,
+                path=image_of_session(image) or image_file(image),
             )
-            if known is not None:
+            if known is None:
+                saved = session_of(image)
+            else:
                 self._close(known)
             known = self._add(image, wanted, session, composition)
         self.variant = variant or self.variant
         self.current = known
         known.layers.activate()
         self.chosen.emit()
+        if saved is not None:
+            self.session_named.emit(str(saved))
 
     def open_or_say(self, image: Image, frame_axis: int | None = None) -> None:
         """Take an image in hand, or say why that cannot be."""

@@ -82,7 +82,7 @@ class OpenSession(QObject):
         super().__init__()
         self.composition = composition
         self._channels_asked = session.settings.channels
-        self._num_channels_asked = 1
+        self._num_channels_asked = composition.num_channels
         composition.changed.connect(self._on_composition)
         self.session = session
         self.image = image

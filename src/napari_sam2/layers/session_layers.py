@@ -1,0 +1,110 @@
+"""Room: the image of a session file as layers, which remember the session that they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam2.session.images import is_array_file, read_array
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+    from napari_sam2.session.files import SavedSession
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+_SESSION, _IMAGE, _CHANNEL = "napari-sam2 session", "napari-sam2 image", "napari-sam2 channel"
+
+
+class ChannelArray:
+    """One channel of an array (T, H, W, C), read when it is asked for."""
+
+    def __init__(self, array: Any, channel: int) -> None:
+        self._array, self._channel = array, channel
+        self.shape: tuple[int, ...] = tuple(int(length) for length in array.shape[:-1])
+        self.ndim = len(self.shape)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        entries = key if isinstance(key, tuple) else (key,)
+        entries += (slice(None),) * (self.ndim - len(entries))
+        return np.asarray(self._array[(*entries, self._channel)])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self[()], dtype=dtype)
+
+
+class FrameArray:
+    """Frames of a folder or a video as an array (T, H, W[, C]), read when they are asked for."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        first = np.asarray(source.read(0))
+        self.shape = (int(source.num_frames), *first.shape)
+        self.ndim = len(self.shape)
+        self.dtype = first.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        entries = key if isinstance(key, tuple) else (key,)
+        wanted = entries[0] if entries else slice(None)
+        frames = np.arange(self.shape[0])[wanted]
+        if np.ndim(frames) == 0:
+            return np.asarray(self._source.read(int(frames)))[entries[1:]]
+        read = np.stack([self._source.read(int(frame)) for frame in frames])
+        return read[(slice(None), *entries[1:])]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self[()], dtype=dtype)
+
+
+def session_layers(saved: SavedSession) -> list[LayerData]:
+    """Return the image of a session, one layer for each channel that it was composed of.
+
+    Raises
+    ------
+    ImageReadError, ImageMismatchError
+        It is no longer where it was, or is another one.
+    """
+    source, found = saved.open_image()
+    assert found is not None
+    array = read_array(found) if is_array_file(found) else FrameArray(source)
+    image = saved.image
+    name = saved.path.stem if found.name.startswith(saved.path.stem) else found.stem
+    remembered = {_SESSION: str(saved.path), _IMAGE: str(found)}
+    is_single = image.num_frames == 1 and len(array.shape) == (4 if image.is_rgb else 3)
+    if not image.num_channels:
+        data = np.asarray(array[0]) if is_single else array
+        return [(data, {"name": name, "rgb": image.is_rgb, "metadata": remembered}, "image")]
+    layers = []
+    for channel in range(image.num_channels):
+        data = ChannelArray(array, channel)
+        options = {"name": f"{name}, channel {channel}", "rgb": False,
+                   "metadata": {**remembered, _CHANNEL: channel},
+                   "blending": "additive"}  # fmt: skip
+        layers.append((data[0] if is_single else data, options, "image"))
+    # the image itself is on top, where the panel takes it
+    return layers[::-1]
+
+
+def session_of(layer: Layer) -> Path | None:
+    """Return the session file that a layer was opened from."""
+    path = layer.metadata.get(_SESSION)
+    return None if path is None else Path(path)
+
+
+def image_of_session(layer: Layer) -> Path | None:
+    """Return the file of the image that a session names, from which a layer was opened."""
+    path = layer.metadata.get(_IMAGE)
+    return None if path is None else Path(path)
+
+
+def further_channels(layer: Image, others: list[Image]) -> list[Image]:
+    """Return the layers that hold the other channels of the session of a layer, in order."""
+    if session_of(layer) is None or layer.metadata.get(_CHANNEL) != 0:
+        return []
+    same = [other for other in others if session_of(other) == session_of(layer)]
+    channels = {int(other.metadata.get(_CHANNEL, 0)): other for other in same}
+    return [channels[number] for number in sorted(channels) if number > 0]

@@ -1,0 +1,89 @@
+"""Room: session files as napari opens and saves them: dropped into a window, or chosen in File."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_sam2.layers.session_layers import session_layers
+from napari_sam2.session import files
+from napari_sam2.session.errors import SessionFileError
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def session_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Return what opens a session file, None for another file."""
+    if not isinstance(path, (str, Path)):
+        return None
+    try:
+        return _open if files.is_session(Path(path)) else None
+    except SessionFileError:
+        return None
+
+
+def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Save the session whose labels layer is given.
+
+    Raises
+    ------
+    SessionFileError
+        It is not the labels layer of a panel.
+    """
+    for panel in _panels():
+        if panel.session is not None and panel.labels_layer.name == attributes.get("name"):
+            panel.session.save(path)
+            return [path]
+    raise SessionFileError(
+        "Only the labels of the panel SAM 2 annotate are part of a session: select that layer, or "
+        "save the session in the panel."
+    )
+
+
+def _open(path: Any) -> list[LayerData]:
+    """Give the image of a session; the panel takes it in hand, or without a window, its labels."""
+    saved = files.read(Path(path))
+    layers = session_layers(saved)
+    if napari.current_viewer() is None:
+        return [*layers, _labels(saved)]
+    # the layers are not in the viewer yet
+    QTimer.singleShot(0, _open_panel)
+    return layers
+
+
+def _open_panel() -> None:
+    from napari_sam2.widgets.main_widget import annotate
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        annotate(viewer)
+
+
+def _labels(saved: files.SavedSession) -> LayerData:
+    from napari_sam2.session.masks import compose_labels, label_dtype
+
+    objects, image = saved.contents.document.objects, saved.image
+    frames = [
+        compose_labels(
+            ((obj_id, s.masks[t]) for obj_id, s in objects.items() if t in s.masks),
+            image.height,
+            image.width,
+            label_dtype(objects),
+        )
+        for t in range(image.num_frames)
+    ]
+    labels = np.stack(frames)
+    return labels[0] if len(frames) == 1 else labels, {"name": "SAM 2 labels"}, "labels"
+
+
+def _panels() -> list[Any]:
+    from napari_sam2.widgets.main_widget import AnnotateWidget
+
+    viewer = napari.current_viewer()
+    docked = [] if viewer is None else viewer.window.dock_widgets.values()
+    return [widget for widget in docked if isinstance(widget, AnnotateWidget)]
