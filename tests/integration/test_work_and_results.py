@@ -131,15 +131,15 @@ def test_what_differs_in_a_session_file_is_explained(
     annotator.points_layer.add((3, 40, 50))
     annotator.wait(timeout=20)
     here = session.document
-    for wrong, says in (
-        (255 - STACK, "other pixels: open"),
-        (STACK[:5], "cells.zarr with 5 frames"),
+    for wrong, name, says in (
+        (255 - STACK, "inverted", "other pixels: open"),
+        (STACK[:5], "short", "short.zarr with 5 frames"),
     ):
-        other = Session(wrong, predictor_factory=FakePredictor)
-        other.save(path)
+        path = tmp_path / f"{name}.json"
+        Session(wrong, predictor_factory=FakePredictor).save(path)
         annotator.load(path)
         annotator.wait(timeout=20)
-        assert "cells.json was made on another image, cells.zarr" in messages[-1]
+        assert f"{name}.json was made on another image, {name}.zarr" in messages[-1]
         assert says in messages[-1]
     assert len(messages) == 3
     assert session.document is here
