@@ -6,6 +6,7 @@ import napari
 import numpy as np
 import pytest
 import tifffile
+from napari.settings import get_plugin_settings
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QFileDialog
 
@@ -189,3 +190,21 @@ def test_other_files_are_left_to_others(tmp_path, monkeypatch) -> None:
     assert (kind, other_kind) == ("image", "labels")
     np.testing.assert_array_equal(np.asarray(image), STACK)
     np.testing.assert_array_equal(labels[2], session.labels(2))
+
+
+def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, plugin_settings) -> None:
+    register()
+    settings = get_plugin_settings("napari-sam2")
+    settings.model.weights, settings.model.view = "mine.safetensors", "whole frame"
+    settings.work.live, settings.work.hover_delay = True, 300
+    settings.work.autosave_interval = 2.0
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    session = annotator.session
+    assert (session.settings.weights, session.window) == ("mine.safetensors", None)
+    assert annotator._panels.propagation.is_live
+    assert annotator._prompts.pointer._timer.interval() == 300
+    assert annotator._images.current.autosave._interval_s == 2.0
+    # the weights belong to the network of the preferences
+    other = viewer.add_image(STACK)
+    annotator.open_image(other, variant="sam2.1_hiera_tiny")
+    assert annotator.session.settings.weights == "default"

@@ -1,4 +1,4 @@
-"""What is kept between two starts of napari: the keys that a person has chosen."""
+"""What is kept between two starts of napari: keys, network, window, and how work is done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from napari.settings import get_plugin_settings
 from npe2 import PluginManifest
 
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction
-from napari_sam2.widgets.preferences import read_keys, read_preferences, write_keys
+from napari_sam2.widgets.preferences import (
+    Preferences,
+    read_keys,
+    read_preferences,
+    write_keys,
+)
+from sam2_backbone.variants import list_variants
 
 
 @pytest.fixture
@@ -35,3 +41,24 @@ def test_without_a_manifest_all_is_default(plugin_settings) -> None:
     assert read_keys() == DEFAULT_KEYS
     assert read_preferences().variant == "micro"
     write_keys(DEFAULT_KEYS)
+
+
+def test_every_preference_has_a_default_that_holds_without_napari(registered) -> None:
+    assert read_preferences() == Preferences()
+    settings = get_plugin_settings("napari-sam2")
+    settings.model.weights, settings.model.view = " mine.safetensors ", "whole frame"
+    settings.work.autosave_interval, settings.work.hover_delay = 5, 300
+    settings.work.live = True
+    assert read_preferences() == Preferences(
+        weights="mine.safetensors", window=None, autosave_s=5.0, hover_ms=300, live=True
+    )
+    with pytest.raises(ValueError, match="autosave_interval"):
+        settings.work.autosave_interval = 0
+
+
+def test_the_preferences_offer_the_networks_there_are(registered) -> None:
+    settings = get_plugin_settings("napari-sam2").model
+    for variant in list_variants():
+        settings.variant = variant
+    with pytest.raises(ValueError, match="variant"):
+        settings.variant = "nano"

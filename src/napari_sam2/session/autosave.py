@@ -37,6 +37,8 @@ class Autosave:
         Where journals lie that cannot lie beside the image; `autosave_folder()` if ``None``.
     on_found
         Called, in a thread, with earlier work on the same image, if there is some.
+    interval_s
+        At most how often changes are written.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Autosave:
         folder: Path | None = None,
         *,
         on_found: Callable[[Recovered], object] | None = None,
+        interval_s: float = _INTERVAL_S,
     ) -> None:
         self._session = session
         # channels that are added later do not make it another image
         self._source = session.source
         self._folder = folder
         self._on_found = on_found
+        self._interval_s = interval_s
         self._known_places: JournalPlaces | None = None
         self._journal: OpenJournal | None = None
         self._written: Document | None = None
@@ -125,7 +129,7 @@ class Autosave:
             with self._lock:
                 if not self._stopped:
                     self._write()
-            time.sleep(_INTERVAL_S)
+            time.sleep(self._interval_s)
 
     def _write(self) -> None:
         contents = self._session.contents(with_hash=False)

@@ -6,8 +6,6 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-_REST_MS = 120
-
 
 class RestingPointer(QObject):
     """Tells where the pointer rests while it is watched.
@@ -16,6 +14,8 @@ class RestingPointer(QObject):
     ----------
     viewer
         Whose pointer is watched, between `begin` and `end` only.
+    rest_ms
+        How long it has to be still.
     """
 
     rested = Signal(object)
@@ -23,13 +23,13 @@ class RestingPointer(QObject):
     moved = Signal()
     """It moves again, or is not watched any more."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, rest_ms: int) -> None:
         super().__init__()
         self._viewer = viewer
         self._watching = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_REST_MS)
+        self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._on_rest)
 
     def begin(self) -> None:

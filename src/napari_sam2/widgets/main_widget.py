@@ -56,7 +56,10 @@ class AnnotateWidget(QWidget):
         self._images = OpenImages(napari_viewer, self._jobs, preferences)
         self._run = RunControl(self._jobs)
         self._panels = AnnotatorPanels(self)
-        self._prompts = PromptRequests(napari_viewer, self._panels, self._images, self._run)
+        self._panels.propagation.show_live(preferences.live)
+        self._prompts = PromptRequests(
+            napari_viewer, self._panels, self._images, self._run, hover_ms=preferences.hover_ms
+        )
         self._runs = RunRequests(self._panels, self._images, self._run)
         self._inputs = InputRequests(napari_viewer, self._panels.input, self._images, self._jobs)
         self._objects = ObjectRequests(self._panels.objects, self._images)

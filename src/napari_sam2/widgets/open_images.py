@@ -48,7 +48,7 @@ class OpenImages(QObject):
         super().__init__()
         self._viewer = viewer
         self._jobs = jobs
-        self._device = preferences.device
+        self._preferences = preferences
         self._models = ModelHub()
         self._sessions: dict[str, OpenSession] = {}
         self._positive = True
@@ -126,7 +126,9 @@ class OpenImages(QObject):
                 composition.source,
                 variant=variant or self.variant,
                 channels=composition.channels,
-                device=self._device,
+                device=self._preferences.device,
+                weights=self._weights_for(variant or self.variant),
+                window=self._preferences.window,
                 models=self._models,
                 path=image_of_session(image) or image_file(image),
             )
@@ -167,6 +169,11 @@ class OpenImages(QObject):
         while self._sessions:
             self._sessions.popitem()[1].stop()
 
+    def _weights_for(self, variant: str) -> str:
+        """Name the weights that a person prefers, which belong to one network."""
+        chosen = self._preferences
+        return chosen.weights if variant == chosen.variant else "default"
+
     def _open_default(self) -> None:
         image = self.default_image()
         if self.current is None and image is not None:
@@ -175,7 +182,15 @@ class OpenImages(QObject):
     def _add(
         self, image: Image, frames: geo.FrameGeometry, session: Session, composition: Composition
     ) -> OpenSession:
-        opened = OpenSession(self._viewer, image, frames, session, self._jobs, composition)
+        opened = OpenSession(
+            self._viewer,
+            image,
+            frames,
+            session,
+            self._jobs,
+            composition,
+            autosave_s=self._preferences.autosave_s,
+        )
         opened.changed.connect(self.changed)
         opened.refused.connect(self.refused)
         opened.noticed.connect(self.noticed)

@@ -78,6 +78,8 @@ class OpenSession(QObject):
         session: Session,
         jobs: Jobs,
         composition: Composition,
+        *,
+        autosave_s: float = 0.4,
     ) -> None:
         super().__init__()
         self.composition = composition
@@ -116,7 +118,7 @@ class OpenSession(QObject):
         self.found_work: Recovered | None = None
         """Earlier work on this image that may be taken up."""
         self._work_found.connect(self._on_work_found, Qt.ConnectionType.QueuedConnection)
-        self.autosave = Autosave(session, on_found=self._work_found.emit)
+        self.autosave = Autosave(session, on_found=self._work_found.emit, interval_s=autosave_s)
 
     @property
     def is_settled(self) -> bool:

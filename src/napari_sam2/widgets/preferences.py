@@ -10,6 +10,7 @@ from napari.settings import get_plugin_settings
 
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, checked_key
+from napari_sam2.session.settings import Window
 
 _PLUGIN = "napari-sam2"
 _CACHE_VARIABLE = "NAPARI_SAM2_CACHE"
@@ -27,20 +28,45 @@ class Preferences:
         As `sam2_backbone.build_sam2` takes it.
     cache_folder
         Where downloaded models are kept; empty is the usual place.
+    weights
+        ``"default"`` or a file of weights for the network.
+    window
+        ``"auto"``, or None for the whole frame.
+    autosave_s
+        How often work is saved by itself.
+    hover_ms
+        How long the pointer rests before a preview.
+    live
+        Whether objects are followed as soon as a prompt was answered.
     """
 
     variant: str = "micro"
     device: str = "auto"
     cache_folder: str = ""
+    weights: str = "default"
+    window: Window = "auto"
+    autosave_s: float = 0.4
+    hover_ms: int = 120
+    live: bool = False
 
 
 def read_preferences() -> Preferences:
     """Read the preferences; the defaults where napari does not know the plugin's manifest."""
     try:
-        model = get_plugin_settings(_PLUGIN).model
+        settings = get_plugin_settings(_PLUGIN)
+        model, work = settings.model, settings.work
     except (KeyError, ValueError, AttributeError):
         return Preferences()
-    return Preferences(str(model.variant), str(model.device), str(model.cache_folder))
+    return Preferences(
+        variant=str(model.variant),
+        device=str(model.device),
+        cache_folder=str(model.cache_folder),
+        weights=str(model.weights).strip() or "default",
+        window=None if model.view == "whole frame" else "auto",
+        autosave_s=float(work.autosave_interval),
+        hover_ms=int(work.hover_delay),
+        live=bool(work.live),
+    )
 
 
 def use_cache_folder(preferences: Preferences) -> None:

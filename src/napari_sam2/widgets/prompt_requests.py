@@ -26,14 +26,20 @@ class PromptRequests(QObject):
     """A choice was taken or refused, and is to be shown as it is."""
 
     def __init__(
-        self, viewer: Any, panels: AnnotatorPanels, images: OpenImages, run: RunControl
+        self,
+        viewer: Any,
+        panels: AnnotatorPanels,
+        images: OpenImages,
+        run: RunControl,
+        *,
+        hover_ms: int,
     ) -> None:
         super().__init__()
         self._panel = panels.prompts
         self._images = images
         self._run = run
         self._positive = True
-        self.pointer = RestingPointer(viewer)
+        self.pointer = RestingPointer(viewer, hover_ms)
         """Watched while the preview's key is down."""
         panels.prompts.image_chosen.connect(self._on_image)
         panels.prompts.frame_axis_chosen.connect(self._on_frame_axis)

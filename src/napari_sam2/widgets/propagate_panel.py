@@ -101,6 +101,10 @@ class PropagatePanel(QWidget):
         """Whether objects are followed as soon as a prompt was answered."""
         return self._live.isChecked()
 
+    def show_live(self, live: bool) -> None:
+        """Show whether objects are followed as soon as a prompt was answered."""
+        self._live.setChecked(live)
+
     def set_frames(self, first: int, last: int) -> None:
         """Choose the first and last frame to fill in."""
         self._first.setValue(first)
