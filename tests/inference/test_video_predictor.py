@@ -180,6 +180,7 @@ def test_one_click_offers_three_candidates_best_first(
     assert len(result.candidate_ious) == 3
     assert list(result.candidate_ious) == sorted(result.candidate_ious, reverse=True)
     assert result.candidate_ious[0] == pytest.approx(float(result.ious[0]))
+    assert torch.equal(result.candidates[0].logits, result.object_masks[0].logits)
     again = predictor.answer(state, 0, 1, points=[[13, 15], [1, 1]], labels=[1, 0])
     assert again.candidates == again.candidate_ious == ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import sys
@@ -78,21 +77,20 @@ class JournalPlaces:
         return folder / self.signature[:_IN_FOLDER_NAME]
 
     @property
-    def beside(self) -> Path | None:
-        """The image's own folder, if it may be written to."""
+    def may_lie_beside(self) -> bool:
+        """Whether the image and its own folder may be written to."""
         image = self.image
         if image is None or not image.exists() or is_zarr(image.parent):
-            return None
-        may_write = os.access(image, os.W_OK) and os.access(image.parent, os.W_OK)
-        return image.parent if may_write else None
+            return False
+        return os.access(image, os.W_OK) and os.access(image.parent, os.W_OK)
 
     def open_new(self) -> OpenJournal:
         """Begin a journal; OSError where there is no place for one."""
         self.remove_old()
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}{_SUFFIX}"
-        if (beside := self.beside) is not None:
+        if self.image is not None and self.may_lie_beside:
             with suppress(OSError):
-                path = beside / f"{self._prefix}{name}"
+                path = self.image.with_name(f"{self.image.name}{self._mark}{name}")
                 journal = OpenJournal(JournalWriter(path), claimed(path))
                 if journal.claim is not None:
                     return journal
@@ -106,7 +104,8 @@ class JournalPlaces:
         """Return all journals of the image, the newest first."""
         paths = list(self.kept.glob(f"*{_SUFFIX}"))
         if self.image is not None:
-            paths += self.image.parent.glob(f"{glob.escape(self._prefix)}*{_SUFFIX}")
+            # by what the image holds, not by its name: both may have been renamed or moved
+            paths += self.image.parent.glob(f"*{self._mark}*{_SUFFIX}")
         return sorted(paths, key=_time_of, reverse=True)
 
     def unclaimed(self) -> Iterator[Recovered]:
@@ -127,7 +126,7 @@ class JournalPlaces:
             # if that fails it stays where it is: better there than nowhere
             with suppress(OSError):
                 self.kept.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, self.kept / path.name.removeprefix(self._prefix))
+                shutil.move(path, self.kept / path.name.rpartition(self._mark)[-1])
 
     def remove_old(self) -> None:
         """Delete journals beyond the newest few, and those of long ago."""
@@ -140,9 +139,9 @@ class JournalPlaces:
                         path.unlink()
 
     @property
-    def _prefix(self) -> str:
-        assert self.image is not None
-        return f"{self.image.name}.{self.signature[:_IN_FILE_NAME]}-"
+    def _mark(self) -> str:
+        """What tells whose a journal beside images is, between the image's name and the time."""
+        return f".{self.signature[:_IN_FILE_NAME]}-"
 
 
 def _time_of(path: Path) -> float:

@@ -251,9 +251,7 @@ class FrameStep:
         self, prediction: MaskPrediction, views: Sequence[View], *, prompted: bool
     ) -> list[Answer]:
         best = prediction.best
-        masks = best.low_res_masks
-        if not self.reference_rules or masks.is_cuda:
-            masks = fill_small_holes(masks)
+        masks = self._filled(best.low_res_masks)
         if self.model.dtype != torch.float32:
             masks = masks.to(torch.float16)  # half the size; -1024 and +-32 are exact enough
         scores = best.object_score_logits[:, 0].tolist()
@@ -272,11 +270,15 @@ class FrameStep:
                 sorted_ious, order = prediction.iou_predictions[row].sort(descending=True)
                 answer = replace(
                     answer,
-                    candidates=prediction.low_res_masks[row, order],
+                    candidates=self._filled(prediction.low_res_masks[row, order][:, None])[:, 0],
                     candidate_ious=tuple(sorted_ious.tolist()),
                 )
             answers.append(answer)
         return answers
+
+    def _filled(self, masks: Tensor) -> Tensor:
+        """Fill holes in (N, 1, l, l) logits, where the rules have it so."""
+        return fill_small_holes(masks) if not self.reference_rules or masks.is_cuda else masks
 
     def _last_masks(
         self,
