@@ -115,10 +115,16 @@ def test_a_session_file_is_opened_and_saved_like_any_file(
     current, fake_model, messages, tmp_path, qtbot, composed
 ) -> None:
     register()
-    layer = current.add_image(STACK, contrast_limits=(0, 180), gamma=0.7)
+    placed = {
+        "scale": (2, 0.5, 0.25),
+        "translate": (0, 3, 4),
+        "units": ("s", "um", "um"),
+        "axis_labels": ("t", "y", "x"),
+    }
+    layer = current.add_image(STACK, contrast_limits=(0, 180), gamma=0.7, **placed)
     annotator = annotate(current, layer)
     if composed:
-        current.add_image(STACK[::-1], contrast_limits=(0, 90))
+        current.add_image(STACK[::-1], contrast_limits=(0, 90), **placed)
         offered = annotator._images.current.composition.offered(annotator._images.images)
         annotator._panels.input.channels_chosen.emit(tuple(origin for origin, _ in offered))
     annotator.points_layer.add((0, 12, 12))
@@ -139,6 +145,13 @@ def test_a_session_file_is_opened_and_saved_like_any_file(
     np.testing.assert_array_equal(annotator.labels_layer.data, before)
     assert tuple(annotator.image_layer.contrast_limits) == (0, 180)
     assert annotator.image_layer.gamma == pytest.approx(0.7)
+    opened = annotator.image_layer
+    np.testing.assert_allclose(opened.scale, placed["scale"])
+    np.testing.assert_allclose(opened.translate, placed["translate"])
+    assert [str(unit) for unit in opened.units] == ["second", "micrometer", "micrometer"]
+    assert opened.axis_labels == placed["axis_labels"]
+    seen = [image.colormap.name for image in annotator._images.images]
+    assert seen == (["green", "red"] if composed else ["gray"])
     annotator.points_layer.add((3, 30, 24))
     annotator.wait(timeout=20)
     # saved again, the image is not copied a second time

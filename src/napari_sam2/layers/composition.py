@@ -230,4 +230,8 @@ def _limits_of(source: LayerFrameSource) -> Channel:
     values = values[:: max(1, values.size // _SAMPLED)].astype(np.float64)
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
-    return Channel(0, float(low), float(high) if high > low else float(low) + 1.0)
+    if source.dtype.kind == "f":
+        low, high = float(f"{low:.4g}"), float(f"{high:.4g}")
+    else:
+        low, high = float(np.floor(low)), float(np.ceil(high))
+    return Channel(0, low, high if high > low else low + 1.0)

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.session.files import Placement
 from napari_sam2.session.images import is_array_file, read_array
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
+    from napari_sam2.layers.geometry import FrameGeometry
     from napari_sam2.session.files import SavedSession
 
 LayerData = tuple[Any, dict[str, Any], str]
+
+_COLOURS = ("red", "green", "blue")
 
 _SESSION, _IMAGE, _CHANNEL = "napari-sam2 session", "napari-sam2 image", "napari-sam2 channel"
 
@@ -77,16 +81,53 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
     is_single = image.num_frames == 1 and len(array.shape) == (4 if image.is_rgb else 3)
     if not image.num_channels:
         data = np.asarray(array[0]) if is_single else array
-        return [(data, {"name": name, "rgb": image.is_rgb, "metadata": remembered}, "image")]
+        options = {"name": name, "rgb": image.is_rgb, "metadata": remembered}
+        return [(data, options | _placed(saved.placement, is_single), "image")]
     layers = []
     for channel in range(image.num_channels):
         data = ChannelArray(array, channel)
-        options = {"name": f"{name}, channel {channel}", "rgb": False,
-                   "metadata": {**remembered, _CHANNEL: channel},
-                   "blending": "additive"}  # fmt: skip
+        # together they look as the three inputs of the network do
+        options = {
+            "name": f"{name}, channel {channel}",
+            "rgb": False,
+            "metadata": {**remembered, _CHANNEL: channel},
+            "blending": "additive",
+            "colormap": (*_COLOURS, "gray")[min(channel, len(_COLOURS))],
+            "visible": channel < len(_COLOURS),
+        }
+        options |= _placed(saved.placement, is_single)
         layers.append((data[0] if is_single else data, options, "image"))
     # the image itself is on top, where the panel takes it
     return layers[::-1]
+
+
+def placement_of(image: Image, geometry: FrameGeometry) -> Placement:
+    """Read where the frames of a layer lie; a rotation, shear or affine is not part of it."""
+    axes = (geometry.frame_axis, *geometry.plane_axes)
+    labels = [str(label) for label in image.axis_labels]
+    scale, translate, units, names = [], [], [], []
+    for axis in axes:
+        scale.append(1.0 if axis is None else float(image.scale[axis]))
+        translate.append(0.0 if axis is None else float(image.translate[axis]))
+        units.append("pixel" if axis is None else str(image.units[axis]))
+        names.append("frame" if axis is None else labels[axis])
+    return Placement(tuple(scale), tuple(translate), tuple(units), tuple(names))  # type: ignore[arg-type]
+
+
+def _placed(placement: Placement | None, is_single: bool) -> dict[str, Any]:
+    if placement is None:
+        return {}
+    first = 1 if is_single else 0
+    options: dict[str, Any] = {
+        "scale": placement.scale[first:],
+        "translate": placement.translate[first:],
+        "units": placement.units[first:],
+    }
+    labels = placement.axis_labels[first:]
+    # napari's own, which are numbers, are left to it
+    if not any(label.lstrip("-").isdigit() for label in labels):
+        options["axis_labels"] = labels
+    return options
 
 
 def session_of(layer: Layer) -> Path | None:

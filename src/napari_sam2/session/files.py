@@ -6,6 +6,7 @@ import json
 import uuid
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -62,12 +63,34 @@ class SavedImage:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """
+    Where the frames of an image lie in the world, along frame, rows and columns.
+
+    Attributes
+    ----------
+    scale, translate
+        Length of a step, and where the first pixel is.
+    units
+        As pint names them.
+    axis_labels
+        Names of the axes.
+    """
+
+    scale: tuple[float, float, float]
+    translate: tuple[float, float, float]
+    units: tuple[str, str, str]
+    axis_labels: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
 class SavedSession:
     """A session file that was read."""
 
     path: Path
     contents: Contents
     image: SavedImage
+    placement: Placement | None = None
 
     def open_image(self, image: Any = None) -> tuple[FrameSource, Path | None]:
         """
@@ -122,7 +145,14 @@ def _size(size: tuple[int, int, int]) -> str:
     return f"{size[0]} frames of {size[1]} x {size[2]} pixels"
 
 
-def save(path: Path, contents: Contents, source: FrameSource, image_path: Path | None) -> None:
+def save(
+    path: Path,
+    contents: Contents,
+    source: FrameSource,
+    image_path: Path | None,
+    *,
+    placement: Placement | None = None,
+) -> None:
     """
     Write a session to `path`, a file of arrays beside it and, if it has no other, the image.
 
@@ -150,6 +180,7 @@ def save(path: Path, contents: Contents, source: FrameSource, image_path: Path |
                             "version": _FORMAT_VERSION,
                             "written_by": _versions(),
                             "image": vars(image),
+                            "placement": None if placement is None else vars(placement),
                             "arrays": arrays_path.name,
                             **tree,
                         },
@@ -189,6 +220,7 @@ def read(path: Path) -> SavedSession:
         with np.load(arrays_path, allow_pickle=False) as arrays:
             contents = decode(tree, dict(arrays))
         image = SavedImage(**tree["image"])
+        placement = _decode_placement(tree.get("placement"))
     except FileNotFoundError as error:
         raise SessionFileError(
             f"The session {path} misses its masks: copy {arrays_path.name} beside it."
@@ -199,7 +231,11 @@ def read(path: Path) -> SavedSession:
         raise SessionFileError(
             f"The masks of the session {path} are damaged and cannot be read."
         ) from error
-    return SavedSession(path=path, contents=contents, image=image)
+    return SavedSession(path=path, contents=contents, image=image, placement=placement)
+
+
+def _decode_placement(row: Mapping[str, Any] | None) -> Placement | None:
+    return None if row is None else Placement(**{name: tuple(row[name]) for name in row})
 
 
 def is_session(path: Path) -> bool:

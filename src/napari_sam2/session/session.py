@@ -101,6 +101,8 @@ class Session:
             settings.check_variant()
         is_path = isinstance(image, (str, Path))
         self.path: Path | None = Path(image) if is_path else Path(path) if path else None
+        self.placement: files.Placement | None = None
+        """Where the frames lie in the world, as far as somebody has said so; it is saved."""
         self.source: FrameSource = open_frames(image)
         self.models = models if models is not None else ModelHub()
         self.uses_models = predictor_factory is None
@@ -418,7 +420,8 @@ class Session:
 
     def save(self, path: str | Path) -> None:
         """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
-        files.save(Path(path), self.contents(), self.source, self.path)
+        contents = self.contents()
+        files.save(Path(path), contents, self.source, self.path, placement=self.placement)
 
     @classmethod
     def load(

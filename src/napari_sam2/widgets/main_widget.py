@@ -177,6 +177,10 @@ class AnnotateWidget(QWidget):
         """Write the session to a file."""
         self._work.save(path)
 
+    def save_now(self, path: str | Path) -> None:
+        """Write the session as it is to a file, and return when it is written."""
+        self._work.save_now(path)
+
     def load(self, path: str | Path) -> None:
         """Go on with a session file of this image."""
         self._work.load(path)

@@ -37,7 +37,7 @@ def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]
     """
     for panel in _panels():
         if panel.session is not None and panel.labels_layer.name == attributes.get("name"):
-            panel.session.save(path)
+            panel.save_now(path)
             return [path]
     raise SessionFileError(
         "Only the labels of the panel SAM 2 annotate are part of a session: select that layer, or "

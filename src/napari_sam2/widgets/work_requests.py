@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam2.layers.session_layers import placement_of
 from napari_sam2.session import files
 from napari_sam2.session.codec import num_channels_in
 
@@ -57,7 +58,15 @@ class WorkRequests(QObject):
         """Write the session to a file, after all that was asked before."""
         current = self._images.current
         if current is not None:
+            current.session.placement = placement_of(current.image, current.geometry)
             current.edit(partial(_save, current.session, current.autosave, Path(path)))
+
+    def save_now(self, path: str | Path) -> None:
+        """Write the session as it is to a file before anything else is done."""
+        current = self._images.current
+        if current is not None:
+            current.session.placement = placement_of(current.image, current.geometry)
+            _save(current.session, current.autosave, Path(path))
 
     def load(self, path: str | Path) -> None:
         """Go on with a session file of this image; what is at hand is kept as found work."""
