@@ -98,6 +98,19 @@ def test_an_unknown_network_gives_way_to_the_one_in_use(saved: tuple[Session, Pa
     assert again.settings == loaded.settings
 
 
+def test_a_device_that_is_not_here_gives_way(tmp_path: Path) -> None:
+    session = Session(MOVIE)
+    session.new_object()
+    session.save(tmp_path / "a.json")
+    tree = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    tree["settings"]["device"] = "abacus"
+    (tmp_path / "a.json").write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.warns(UserWarning, match="on the device abacus, which is not here"):
+        loaded = Session.load(tmp_path / "a.json")
+    assert loaded.settings.device == "auto"
+    assert loaded.document == session.document
+
+
 def test_a_replay_says_that_its_masks_may_differ(tmp_path: Path) -> None:
     session = Session(MOVIE)
     session.new_object()

@@ -1,4 +1,4 @@
-"""What is no longer as it was where a saved session is opened: its network, said in a sentence."""
+"""What is no longer as it was where a saved session is opened: network, device; in a sentence."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ def settings_here(saved: Contents, here: SessionSettings, what: str) -> tuple[Se
     saved
         What was read.
     here
-        Settings whose network takes the place of one that is not known here.
+        Settings whose network and device take the place of what there is not here.
     what
         How the saved work is called in the sentence.
 
     Returns
     -------
     settings, notice
-        The notice is empty where the network is the one that was used.
+        The notice is empty where everything is as it was.
     """
-    settings = saved.settings
+    settings, device_notice = saved.settings, ""
+    if not is_device_here(settings.device):
+        device_notice = (
+            f"{_KEPT}, but {what} was made on the device {settings.device}, which is not here: "
+            "the next answers come from another one, with small differences."
+        )
+        settings = replace(settings, device=here.device, dtype=here.dtype)
     if settings.variant is not None and not is_known(settings.variant):
         notice = (
             f"{_KEPT}, but {what} was made with the network {settings.variant}, which is not "
@@ -38,7 +44,20 @@ def settings_here(saved: Contents, here: SessionSettings, what: str) -> tuple[Se
             f"them from {settings.variant}."
         )
         return replace(settings, variant=here.variant, weights=here.weights), notice
-    return settings, notice_of_other_weights(saved, what)
+    return settings, notice_of_other_weights(saved, what) or device_notice
+
+
+def is_device_here(device: str) -> bool:
+    """Whether this machine has a device; torch is imported only to look for an unusual one."""
+    if device in ("auto", "cpu"):
+        return True
+    from sam2_backbone.device import resolve_device
+
+    try:
+        resolve_device(device)
+    except ValueError:
+        return False
+    return True
 
 
 def is_known(variant: str) -> bool:
