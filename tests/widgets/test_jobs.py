@@ -57,6 +57,18 @@ def test_requests_run_elsewhere_and_are_told_here(jobs, qtbot) -> None:
     assert heard.threads == {threading.get_ident()} != set(ran)
 
 
+def test_a_request_asked_again_comes_after_what_was_asked_in_between(jobs, qtbot) -> None:
+    ran: list[str] = []
+    begin = threading.Event()
+    jobs.ask("first", begin.wait)
+    jobs.ask("prompt", lambda: ran.append("old prompt"))
+    jobs.ask("limits", lambda: ran.append("limits"))
+    jobs.ask("prompt", lambda: ran.append("prompt"))
+    begin.set()
+    settle(qtbot, jobs)
+    assert ran == ["limits", "prompt"]
+
+
 def test_the_newest_request_of_a_kind_wins(jobs, qtbot) -> None:
     heard, ran, gate = Heard(jobs), [], threading.Event()
     jobs.ask("first", gate.wait)

@@ -45,9 +45,9 @@ class Report:
 class Jobs(QObject):
     """Short requests and one long job, run in turns on one worker thread.
 
-    A request with the same key as a waiting one takes its place. The long job is a generator; it
-    gives way to requests between two steps, waits while the window lags behind, and can be
-    paused and cancelled.
+    A request drops a waiting one with the same key, and goes to the end of the queue. The long job
+    is a generator; it gives way to requests between two steps, waits while the window lags behind,
+    and can be paused and cancelled.
     """
 
     request_done = Signal(object, object, object)
@@ -83,6 +83,8 @@ class Jobs(QObject):
         with self._wake:
             if self._stopped:
                 return
+            # behind what was asked since, which may change how this is answered
+            self._requests.pop(key, None)
             self._requests[key] = call
             self._start_thread()
             self._wake.notify()
