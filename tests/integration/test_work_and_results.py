@@ -42,7 +42,9 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     assert messages == []
 
 
-def test_a_file_is_neither_copied_nor_littered(viewer, fake_model, messages, tmp_path) -> None:
+def test_a_file_is_neither_copied_nor_littered(
+    viewer, fake_model, messages, qtbot, tmp_path
+) -> None:
     file = tmp_path / "data" / "cells.tif"
     file.parent.mkdir()
     tifffile.imwrite(file, STACK)
@@ -55,7 +57,8 @@ def test_a_file_is_neither_copied_nor_littered(viewer, fake_model, messages, tmp
     assert journal.parent == file.parent
     annotator.save(tmp_path / "cells.json")
     annotator.wait(timeout=20)
-    assert annotator._panels._status.text().startswith("Saved to cells.json.")
+    status = annotator._panels._status
+    qtbot.waitUntil(lambda: status.text().startswith("Saved to cells.json."), timeout=5_000)
     assert not journal.exists()
     assert not (tmp_path / "cells.zarr").exists()
     assert Session.load(tmp_path / "cells.json").document == annotator.session.document

@@ -244,6 +244,8 @@ class Jobs(QObject):
             if self._stopped:
                 return
             self._undelivered += 1
+            # in one go: between the two nothing would ever tell that all is settled
+            self._running = None
         self._reported.emit(report)
 
 
