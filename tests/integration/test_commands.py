@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from napari.settings import get_plugin_settings
 from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from fakes import FakeFrames, FakePredictor, moving_discs
@@ -54,6 +55,17 @@ def test_commands_say_why_they_cannot(current, fake_model, messages) -> None:
         "Nothing is running that could be cancelled.",
         "There is no mask yet: click an object first.",
     ]
+
+
+def test_a_key_says_why_it_cannot(viewer, hand, fake_model, messages) -> None:
+    annotator = annotate(viewer)
+    hand.key(Qt.Key.Key_U)
+    hand.key(Qt.Key.Key_Escape)
+    assert messages == ["Open an image first: File, or drag it into the window."]
+    viewer.add_image(STACK)
+    annotator.wait(timeout=20)
+    hand.key(Qt.Key.Key_G)
+    assert messages[1:] == ["Click an object or draw a box first."]
 
 
 def test_a_session_by_commands_alone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_sam2.layers.keymap import Hold, KeyAction
@@ -92,13 +93,17 @@ class CommandTable:
             self._calls[command]()
         return reason
 
-    def of_keys(self) -> dict[KeyAction, Callable[[], object] | Hold]:
-        """Return what the keys do."""
+    def of_keys(
+        self, do: Callable[[Command], object]
+    ) -> dict[KeyAction, Callable[[], object] | Hold]:
+        """Return what the keys do; `do` says why something cannot be done."""
         calls: dict[KeyAction, Callable[[], object] | Hold] = {
-            action: self._calls[Command(action.value)]
+            action: partial(do, Command(action.value))
             for action in KeyAction
             if action is not KeyAction.PREVIEW
         }
+        # Esc has other meanings as well, and is no mistake where nothing runs
+        calls[KeyAction.CANCEL] = self._run.cancel
         calls[KeyAction.PREVIEW] = Hold(self._pointer.begin, self._pointer.end)
         return calls
 

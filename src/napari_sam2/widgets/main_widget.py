@@ -74,7 +74,7 @@ class AnnotateWidget(QWidget):
             work=self._work,
             inputs=self._inputs,
         )
-        self._keys = KeyBindings(napari_viewer, self._commands.of_keys())
+        self._keys = KeyBindings(napari_viewer, self._commands.of_keys(self.do))
         self._news = ""
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
