@@ -117,7 +117,7 @@ def narrow(camera: Camera, annotator: Any) -> None:
     pictures = []
     tabs = annotator._panels._tabs
     annotator.setFixedWidth(NARROW)
-    for theme, tab in (("dark", 0), ("light", 0), ("dark", 3), ("light", 2)):
+    for theme, tab in (("dark", 0), ("light", 1), ("dark", 4), ("light", 3)):
         camera.viewer.theme = theme
         tabs.setCurrentIndex(tab)
         settle()
