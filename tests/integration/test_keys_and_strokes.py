@@ -101,9 +101,14 @@ def test_candidates_previews_and_the_way_to_prompts(viewer, hand, fake_model, qt
         assert viewer.dims.current_step[0] == 6
     hand.key(Qt.Key.Key_J)  # nothing further back of this object
     assert viewer.dims.current_step[0] == 6
-    annotator._images.current.choose(1)
+    hand.key(Qt.Key.Key_Comma)
+    assert annotator._images.current.obj_id == 1
     hand.key(Qt.Key.Key_J)
     assert viewer.dims.current_step[0] == 2
+    hand.key(Qt.Key.Key_Period)
+    assert annotator._images.current.obj_id == 2
+    hand.key(Qt.Key.Key_Period)  # round and round
+    assert annotator._images.current.obj_id == 1
 
 
 def test_labels_of_another_layer_are_followed(viewer, fake_model, messages) -> None:

@@ -48,6 +48,12 @@ def test_model_panel(qtbot) -> None:
         box.activated.emit(0)
     assert asked.args == ["micro"]
     panel.show_environment("cuda", "bfloat16")
+    assert panel._where.text() == "cuda, bfloat16"
+    panel.show_environment("cpu", "float32")
+    assert "micro answers sooner" in panel._where.text()
+    panel.show_variant("micro")
+    panel.show_environment("cpu", "float32")
+    assert panel._where.text() == "cpu, float32"
 
 
 def test_propagate_panel(qtbot) -> None:

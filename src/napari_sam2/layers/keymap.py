@@ -27,6 +27,8 @@ class KeyAction(Enum):
     PREVIEW = "preview"
     PREVIOUS_PROMPT = "previous_prompt"
     NEXT_PROMPT = "next_prompt"
+    PREVIOUS_OBJECT = "previous_object"
+    NEXT_OBJECT = "next_object"
     UNDO = "undo"
     REDO = "redo"
     CANCEL = "cancel"
@@ -66,6 +68,8 @@ KEYS = (
     Key("H", KeyAction.PREVIEW, "while held: the mask that a click here would give"),
     Key("J", KeyAction.PREVIOUS_PROMPT, "previous frame with a prompt"),
     Key("K", KeyAction.NEXT_PROMPT, "next frame with a prompt"),
+    Key(",", KeyAction.PREVIOUS_OBJECT, "choose the previous object"),
+    Key(".", KeyAction.NEXT_OBJECT, "choose the next object"),
     Key(f"{_CONTROL}-Z", KeyAction.UNDO, "undo"),
     Key(f"{_CONTROL}-Shift-Z", KeyAction.REDO, "redo"),
     Key("Escape", KeyAction.CANCEL, "cancel the propagation"),

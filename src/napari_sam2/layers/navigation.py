@@ -63,6 +63,19 @@ def neighbouring_prompt(
     return beyond[0] if forward else beyond[-1]
 
 
+def neighbouring_object(session: Session, obj_id: int | None, *, forward: bool) -> int | None:
+    """Return the object after or before one, round and round; None if there is none at all."""
+    ids = sorted(record.obj_id for record in session.objects)
+    if not ids:
+        return None
+    if obj_id is None:
+        return ids[0 if forward else -1]
+    beyond = [i for i in ids if (i > obj_id if forward else i < obj_id)]
+    if forward:
+        return beyond[0] if beyond else ids[0]
+    return beyond[-1] if beyond else ids[-1]
+
+
 def pixel_under(
     image: Image,
     frames: geo.FrameGeometry,

@@ -33,6 +33,8 @@ class Command(Enum):
     CANDIDATE = "candidate"
     PREVIOUS_PROMPT = "previous_prompt"
     NEXT_PROMPT = "next_prompt"
+    PREVIOUS_OBJECT = "previous_object"
+    NEXT_OBJECT = "next_object"
     UNDO = "undo"
     REDO = "redo"
     SAVE_SESSION = "save_session"
@@ -75,6 +77,8 @@ class CommandTable:
             Command.CANDIDATE: prompts.next_candidate,
             Command.PREVIOUS_PROMPT: prompts.go_to_previous_prompt,
             Command.NEXT_PROMPT: prompts.go_to_next_prompt,
+            Command.PREVIOUS_OBJECT: prompts.choose_previous_object,
+            Command.NEXT_OBJECT: prompts.choose_next_object,
             Command.UNDO: prompts.undo,
             Command.REDO: prompts.redo,
             Command.SAVE_SESSION: work.ask_where_to_save,

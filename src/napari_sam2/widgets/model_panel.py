@@ -29,6 +29,7 @@ class ModelPanel(QGroupBox):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._where = QLabel()
+        self._where.setWordWrap(True)
         self._where.setToolTip("Device and number format, chosen when the model is first asked.")
         form = QFormLayout(self)
         form.addRow("Network", self._variant)
@@ -42,8 +43,12 @@ class ModelPanel(QGroupBox):
 
     def show_environment(self, device: str | None, dtype: str | None) -> None:
         """Show where the network computes; None while that is not known."""
-        known = device is not None and dtype is not None
-        self._where.setText(f"{device}, {dtype}" if known else "known after the first prompt")
+        if device is None or dtype is None:
+            self._where.setText("known after the first prompt")
+            return
+        slow = device == "cpu" and self._variant.currentData() != "micro"
+        hint = ": slow for this network, micro answers sooner" if slow else ""
+        self._where.setText(f"{device}, {dtype}{hint}")
 
     def _on_activated(self, index: int) -> None:
         self.variant_chosen.emit(str(self._variant.itemData(index)))

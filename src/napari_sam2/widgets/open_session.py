@@ -267,6 +267,14 @@ class OpenSession(QObject):
         else:
             self.show_frame(found)
 
+    def choose_neighbour(self, *, forward: bool) -> None:
+        """Choose the next or previous object of the table, the first again after the last."""
+        found = navigation.neighbouring_object(self.session, self.obj_id, forward=forward)
+        if found is None:
+            self.told.emit("There is no object yet. ")
+        else:
+            self.choose(found)
+
     def show_object(self, obj_id: int) -> None:
         """Show the first prompt of an object, or its first mask."""
         state = self.session.document.objects.get(obj_id)

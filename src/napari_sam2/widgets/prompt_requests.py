@@ -52,6 +52,8 @@ class PromptRequests(QObject):
         self.pointer.moved.connect(self._on_pointer_moved)
         self.go_to_next_prompt = partial(self._go_to_prompt, forward=True)
         self.go_to_previous_prompt = partial(self._go_to_prompt, forward=False)
+        self.choose_next_object = partial(self._choose_neighbour, forward=True)
+        self.choose_previous_object = partial(self._choose_neighbour, forward=False)
 
     def new_object(self) -> int | None:
         """Let the next click or box belong to a new object, and return its id."""
@@ -84,6 +86,10 @@ class PromptRequests(QObject):
     def _go_to_prompt(self, *, forward: bool) -> None:
         if self._images.current is not None:
             self._images.current.go_to_prompt(forward=forward)
+
+    def _choose_neighbour(self, *, forward: bool) -> None:
+        if self._images.current is not None:
+            self._images.current.choose_neighbour(forward=forward)
 
     def _on_pointer_rested(self, position: Any) -> None:
         if self._images.current is not None:
