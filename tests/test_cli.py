@@ -145,6 +145,10 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
     assert Path("out.tif").read_text() == "mine"
     assert command(*said, "--overwrite")[0] == 0
     assert tifffile.imread("out.tif").any()
+    Path("raw.zarr").mkdir()
+    refused = command(*said[:-1], "raw.zarr", "--overwrite")
+    assert_refused(refused, 2, "does not hold labels of napari-sam2")
+    assert Path("raw.zarr").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -323,6 +323,8 @@ def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
     try:
         check_target(path, overwrite=chosen.overwrite)
     except FileExistsError as error:
+        if chosen.overwrite:
+            raise UsageError(str(error)) from error
         raise UsageError(f"{path} exists already: give --overwrite or another -o.") from error
     except ValueError as error:
         raise UsageError(str(error)) from error

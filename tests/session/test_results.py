@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ import zarr
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session import export
+from napari_sam2.session.atomic import written_whole
+from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.export import export_labels
+from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
 from napari_sam2.session.measurements import Calibration, headers, measure, tracks, write_csv
 from napari_sam2.session.session import Session
 
@@ -97,6 +102,91 @@ def test_ome_zarr_is_a_pyramid_with_units(session, tmp_path, monkeypatch) -> Non
     assert group["1"].shape == (8, 24, 32)
     assert set(np.unique(group["1"][5])) == {0, 1, 2}
     assert group.attrs["ome"]["image-label"]["colors"][0]["label-value"] == 1
+
+
+@pytest.mark.parametrize("name", ["labels.ome.tif", "labels.ome.zarr"])
+def test_an_export_is_of_one_moment_and_may_be_stopped(session, tmp_path, name) -> None:
+    path = tmp_path / name
+    expected = [session.labels(frame_idx) for frame_idx in range(8)]
+    steps = export_labels(session, path)
+    assert next(steps) == 0
+    session.remove_object(1)
+    steps.close()
+    assert list(tmp_path.iterdir()) == []
+    session.undo()
+    steps = export_labels(session, path)
+    assert next(steps) == 0
+    session.remove_object(1)
+    assert list(steps) == list(range(1, 8))
+    if name.endswith(".tif"):
+        written = tifffile.imread(path)
+    else:
+        written = zarr.open(str(path), mode="r")["0"][...]
+    np.testing.assert_array_equal(written, expected)
+
+
+def test_only_folders_of_labels_are_replaced(session, tmp_path) -> None:
+    other = tmp_path / "raw.zarr"
+    zarr.save(str(other), moving_discs())
+    before = sorted(other.rglob("*"))
+    for write in (
+        lambda: export_labels(session, other, overwrite=True),
+        lambda: check_target(other, overwrite=True),
+    ):
+        with pytest.raises(FileExistsError, match="not hold labels of napari-sam2"):
+            write()
+    assert sorted(other.rglob("*")) == before
+    shape = (8, 48, 64)
+    ours = [tmp_path / name for name in ("exported.zarr", "written.zarr", "streamed.zarr")]
+    list(export_labels(session, ours[0]))
+    write_labels(ours[1], (session.labels(t) for t in range(8)), shape, np.uint16)
+    with streamed_zarr(ours[2], shape, np.uint16) as array:
+        array[...] = 1
+    for path in ours:
+        list(export_labels(session, path, overwrite=True))
+        group = zarr.open(str(path), mode="r")
+        np.testing.assert_array_equal(group["0"][5], session.labels(5))
+
+
+def test_nothing_is_written_over_the_image(session, tmp_path) -> None:
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, moving_discs())
+    before = image.read_bytes()
+    session.path = image
+    with pytest.raises(FileExistsError, match="the image itself"):
+        export_labels(session, image, overwrite=True)
+    with pytest.raises(SessionFileError, match="the image itself"):
+        session.save(image)
+    assert image.read_bytes() == before
+
+
+def test_a_file_never_takes_the_place_of_a_folder(session, tmp_path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("weeks of work")
+    with pytest.raises(SessionFileError, match="is a folder"):
+        session.save(folder)
+    with pytest.raises(IsADirectoryError), written_whole(folder) as part:
+        part.write_text("a file")
+    assert (folder / "notes.txt").read_text() == "weeks of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["experiment"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_kept(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "labels.zarr"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    rename = os.replace
+
+    def only_aside(source: Path, target: Path) -> None:
+        if Path(target) == folder:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", only_aside)
+    with pytest.raises(OSError, match="Input/output"), written_whole(folder) as part:
+        part.mkdir()
+    assert [path.read_text() for path in tmp_path.rglob("old")] == ["old"]
 
 
 def test_one_image_has_no_frame_axis(tmp_path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.atomic import written_whole
-from napari_sam2.session.label_files import check_free
+from napari_sam2.session.label_files import WRITTEN_BY, check_free
 from napari_sam2.session.masks import label_dtype
 from napari_sam2.session.measurements import Calibration
-from napari_sam2.session.objects import colour_of
+from napari_sam2.session.objects import Document, colour_of
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -31,9 +32,9 @@ def export_labels(
     overwrite: bool = False,
 ) -> Iterator[int]:
     """
-    Write the labels of all frames, yielding each frame as it is written.
+    Write the labels of all frames as they are now, yielding each frame as it is written.
 
-    Nothing is at `path` until the last frame is written.
+    Nothing is at `path` until the last frame is written; stop it before and nothing ever is.
 
     Parameters
     ----------
@@ -47,37 +48,48 @@ def export_labels(
     ValueError
         The suffix is not known.
     FileExistsError
-        Something is there and `overwrite` is false.
+        Something is there and `overwrite` is false, or it is a folder of something else or the
+        image itself.
     """
     path, calibration = Path(path), calibration or Calibration()
     kinds = {".tif": _write_tiff, ".tiff": _write_tiff, ".zarr": _write_zarr}
     write = kinds.get(path.suffix.lower())
     if write is None:
         raise ValueError(f"Labels are exported to .tif or .zarr, not to {path.name!r}.")
+    if session.path is not None and path.resolve() == session.path.resolve():
+        raise FileExistsError(f"{path} is the image itself: choose another name for its labels.")
     check_free(path, overwrite=overwrite)
-    return write(session, path, calibration)
+    # one moment: what is changed while frames are written is in none of them
+    return write(session, session.document, path, calibration)
 
 
-def _write_tiff(session: Session, path: Path, calibration: Calibration) -> Iterator[int]:
-    """Write one page a frame, in one go: the library takes pages from an iterator."""
+def _write_tiff(
+    session: Session, document: Document, path: Path, calibration: Calibration
+) -> Iterator[int]:
+    """Compress page by page, then write them in one go, as the library wants it."""
     import tifffile
 
     is_movie = session.num_frames > 1
     shape = (session.num_frames, session.height, session.width)
-    dtype = label_dtype(session.document.objects)
-    pages = (session.labels(t).astype(dtype, copy=False) for t in range(session.num_frames))
+    dtype = label_dtype(document.objects).newbyteorder("<")
+    pages = []  # labels shrink to about a hundredth
+    for frame_idx in range(session.num_frames):
+        labels = document.labels(frame_idx, session.height, session.width)
+        pages.append(zlib.compress(labels.astype(dtype, copy=False).tobytes()))
+        yield frame_idx
     with written_whole(path) as part:
         tifffile.imwrite(
             part,
-            pages if is_movie else next(pages),
+            iter(pages),
             shape=shape if is_movie else shape[1:],
             dtype=dtype,
+            byteorder="<",
+            rowsperstrip=session.height,
             ome=True,
             compression="zlib",
             photometric="minisblack",
             metadata={"axes": "TYX" if is_movie else "YX", **_ome_sizes(calibration)},
         )
-    yield from range(session.num_frames)
 
 
 def _ome_sizes(calibration: Calibration) -> dict[str, Any]:
@@ -94,13 +106,15 @@ def _ome_sizes(calibration: Calibration) -> dict[str, Any]:
     return sizes
 
 
-def _write_zarr(session: Session, path: Path, calibration: Calibration) -> Iterator[int]:
+def _write_zarr(
+    session: Session, document: Document, path: Path, calibration: Calibration
+) -> Iterator[int]:
     import zarr
 
     is_movie = session.num_frames > 1
-    dtype = label_dtype(session.document.objects)
+    dtype = label_dtype(document.objects)
     with written_whole(path) as part:
-        group = zarr.create_group(store=str(part), zarr_format=3)
+        group = zarr.create_group(store=str(part), zarr_format=3, attributes=dict(WRITTEN_BY))
         steps = [1]
         while min(session.height, session.width) // steps[-1] > _SMALLEST_LEVEL:
             steps.append(2 * steps[-1])
@@ -115,9 +129,9 @@ def _write_zarr(session: Session, path: Path, calibration: Calibration) -> Itera
                     dtype=dtype,
                 )
             )
-        group.attrs["ome"] = _ome_zarr_metadata(session, calibration, steps)
+        group.attrs["ome"] = _ome_zarr_metadata(document, calibration, steps, is_movie=is_movie)
         for frame_idx in range(session.num_frames):
-            labels = session.labels(frame_idx)
+            labels = document.labels(frame_idx, session.height, session.width)
             for step, array in zip(steps, levels, strict=True):
                 # labels are never averaged: every second pixel stands for four
                 array[frame_idx if is_movie else ...] = labels[::step, ::step]
@@ -125,10 +139,9 @@ def _write_zarr(session: Session, path: Path, calibration: Calibration) -> Itera
 
 
 def _ome_zarr_metadata(
-    session: Session, calibration: Calibration, steps: list[int]
+    document: Document, calibration: Calibration, steps: list[int], *, is_movie: bool
 ) -> dict[str, Any]:
     """Return the metadata of OME-NGFF 0.5, multiscales and image-label."""
-    is_movie = session.num_frames > 1
     frames: dict[str, Any] = {"name": "t", "type": "time"}
     if calibration.frame_unit in _TIMES:
         frames["unit"] = _TIMES[calibration.frame_unit]
@@ -147,7 +160,7 @@ def _ome_zarr_metadata(
     ]
     colours = [
         {"label-value": obj_id, "rgba": [*(round(255 * part) for part in colour_of(obj_id)), 255]}
-        for obj_id in sorted(session.document.objects)
+        for obj_id in sorted(document.objects)
     ]
     return {
         "version": "0.5",

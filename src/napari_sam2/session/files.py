@@ -164,6 +164,10 @@ def save(
     SessionFileError
         It could not be written; the session saved before is still there.
     """
+    if path.is_dir():
+        raise SessionFileError(f"{path} is a folder: name a file in it, such as session.json.")
+    if image_path is not None and path.resolve() == image_path.resolve():
+        raise SessionFileError(f"{path} is the image itself: choose another name for the session.")
     previous = _arrays_of(path)
     tree, arrays = encode(contents)
     arrays_path = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:8]}.npz")

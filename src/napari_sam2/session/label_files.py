@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ LABEL_SUFFIXES = (".tif", ".tiff", ".zarr")
 
 Labels = npt.NDArray[np.unsignedinteger]
 
+#: Attribute of every zarr of labels that is written here, by which it is known again.
+WRITTEN_BY = {"written_by": "napari-sam2"}
+
 
 def check_target(path: Path, *, overwrite: bool) -> None:
     """
@@ -26,7 +30,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     ValueError
         The suffix is not known.
     FileExistsError
-        Something is there and `overwrite` is false.
+        Something is there and `overwrite` is false, or it is a folder of something else.
     """
     if path.suffix.lower() not in LABEL_SUFFIXES:
         raise ValueError(f"Labels are written to .tif or .zarr, not to {path.name!r}.")
@@ -37,6 +41,20 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise ``FileExistsError`` if something is at `path` that must not be replaced."""
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already: choose another name or allow overwriting.")
+    if path.is_dir() and not _is_own_folder(path):
+        raise FileExistsError(
+            f"{path} is a folder that does not hold labels of napari-sam2, so it is not replaced: "
+            "choose another name, or delete it first."
+        )
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Whether a folder is a zarr of labels that was written here."""
+    try:
+        tree = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        return bool(WRITTEN_BY.items() <= tree["attributes"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 @contextmanager
@@ -46,7 +64,12 @@ def streamed_zarr(path: Path, shape: tuple[int, int, int], dtype: npt.DTypeLike)
 
     with written_whole(path) as part:
         yield zarr.create_array(
-            store=str(part), shape=shape, chunks=(1, *shape[1:]), dtype=np.dtype(dtype)
+            store=str(part),
+            shape=shape,
+            chunks=(1, *shape[1:]),
+            dtype=np.dtype(dtype),
+            zarr_format=3,
+            attributes=dict(WRITTEN_BY),
         )
 
 
@@ -62,7 +85,8 @@ def write_labels(
     Parameters
     ----------
     path
-        ``.tif`` (compressed, one page a frame) or ``.zarr``; replaced if it exists.
+        ``.tif`` (compressed, one page a frame) or ``.zarr``; replaced if it exists, so check it
+        with `check_target` before.
     frames
         ``(H, W)`` each.
     shape
@@ -79,6 +103,8 @@ def write_labels(
                 shape=shape,
                 chunks=(1, *shape[1:]) if len(shape) > 2 else shape,
                 dtype=np.dtype(dtype),
+                zarr_format=3,
+                attributes=dict(WRITTEN_BY),
             )
             for frame_idx, frame in enumerate(frames):
                 array[(frame_idx,) if len(shape) > 2 else ...] = frame

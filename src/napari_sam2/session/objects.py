@@ -6,7 +6,10 @@ import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from napari_sam2.session.masks import StoredMask
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam2.session.masks import Region, StoredMask, compose_labels, label_dtype
 from napari_sam2.session.prompts import FramePrompts
 
 Colour = tuple[float, float, float]
@@ -132,3 +135,14 @@ class Document:
     def without_object(self, obj_id: int) -> Document:
         """Return the document without an object."""
         return Document({key: value for key, value in self.objects.items() if key != obj_id})
+
+    def labels(
+        self, frame_idx: int, height: int, width: int, region: Region | None = None
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Return the label image ``(H, W)`` of a frame, or a region of it."""
+        masks = (
+            (obj_id, state.masks[frame_idx])
+            for obj_id, state in self.objects.items()
+            if frame_idx in state.masks
+        )
+        return compose_labels(masks, height, width, label_dtype(self.objects), region)

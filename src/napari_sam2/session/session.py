@@ -18,14 +18,7 @@ from napari_sam2.session.history import Action, ChangeSettings, Direction
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.intensities import Channel
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
-from napari_sam2.session.masks import (
-    Candidate,
-    Region,
-    Scores,
-    StoredMask,
-    compose_labels,
-    label_dtype,
-)
+from napari_sam2.session.masks import Candidate, Region, Scores, StoredMask
 from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import ModelViewLike, Predictor
@@ -307,18 +300,8 @@ class Session:
         self, frame_idx: int, region: Region | None = None
     ) -> npt.NDArray[np.unsignedinteger]:
         """Return the label image ``(H, W)``, or a region of it; overlaps go to the higher logit."""
-        frame_idx, objects = self._ledger.frame(frame_idx), self._ledger.document.objects
-        return compose_labels(
-            (
-                (obj_id, state.masks[frame_idx])
-                for obj_id, state in objects.items()
-                if frame_idx in state.masks
-            ),
-            self.height,
-            self.width,
-            label_dtype(objects),
-            region,
-        )
+        frame_idx = self._ledger.frame(frame_idx)
+        return self._ledger.document.labels(frame_idx, self.height, self.width, region)
 
     def scores(self, obj_id: int, frame_idx: int) -> Scores | None:
         """Return how sure the model is of a mask, or ``None`` where there is none."""

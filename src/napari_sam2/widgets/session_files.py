@@ -65,18 +65,8 @@ def _open_panel() -> None:
 
 
 def _labels(saved: files.SavedSession) -> LayerData:
-    from napari_sam2.session.masks import compose_labels, label_dtype
-
-    objects, image = saved.contents.document.objects, saved.image
-    frames = [
-        compose_labels(
-            ((obj_id, s.masks[t]) for obj_id, s in objects.items() if t in s.masks),
-            image.height,
-            image.width,
-            label_dtype(objects),
-        )
-        for t in range(image.num_frames)
-    ]
+    document, image = saved.contents.document, saved.image
+    frames = [document.labels(t, image.height, image.width) for t in range(image.num_frames)]
     labels = np.stack(frames)
     return labels[0] if len(frames) == 1 else labels, {"name": "SAM 2 labels"}, "labels"
 
