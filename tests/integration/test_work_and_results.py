@@ -7,12 +7,14 @@ import json
 
 import numpy as np
 import tifffile
+from napari.layers import Tracks
 from qtpy.QtCore import Qt
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.autosave import Autosave
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.main_widget import annotate
+from napari_sam2.widgets.run_control import BUSY
 
 STACK = moving_discs()
 
@@ -187,4 +189,41 @@ def test_save_open_and_results(viewer, fake_model, messages, tmp_path) -> None:
     np.testing.assert_array_equal(
         tifffile.imread(tmp_path / "labels.ome.tif"), annotator.labels_layer.data
     )
+    assert messages == []
+
+
+def test_results_wait_for_what_runs_and_say_so(viewer, slow_model, messages, tmp_path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    annotator.propagate()
+    annotator.export_labels(folder / "labels.tif")
+    annotator.export_table(folder / "table.csv")
+    assert messages == [BUSY, BUSY]
+    annotator.wait(timeout=20)
+    assert list(folder.iterdir()) == []
+    ended: list[str] = []
+    annotator._run.ended.connect(ended.append)
+    annotator.export_labels(folder / "labels.tif")
+    annotator._run.cancel()
+    annotator.wait(timeout=20)
+    assert ended == ["Cancelled; nothing of it is kept. "]
+    assert list(folder.iterdir()) == []
+
+
+def test_tracks_replace_only_those_of_the_same_image(viewer, fake_model, messages) -> None:
+    others = viewer.add_tracks([[1, 0, 5, 5], [1, 1, 6, 6]], name="SAM 2 tracks")
+    first, second = viewer.add_image(STACK), viewer.add_image(STACK)
+    made = []
+    for image in (first, second):
+        annotator = annotate(viewer, image)
+        annotator.points_layer.add((0, 12, 12))
+        annotator.propagate()
+        annotator.wait(timeout=20)
+        made.append(annotator.show_tracks())
+    again = annotator.show_tracks()
+    shown = [layer for layer in viewer.layers if isinstance(layer, Tracks)]
+    assert shown == [others, made[0], again]
     assert messages == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Tracks
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 _MOST_AXES = 4
+_MARK = "napari-sam2 tracks"
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,22 @@ def new_tracks_layer(
         # all at the same time, so that napari keeps the order of the rows
         data = np.column_stack([np.zeros(len(data)), data])
     layer = Tracks(
-        np.column_stack([rows[:, 0], data]), name="SAM 2 tracks", tail_length=geometry.num_frames
+        np.column_stack([rows[:, 0], data]),
+        name="SAM 2 tracks",
+        tail_length=geometry.num_frames,
+        metadata={_MARK: str(image.unique_id)},
     )
     if axes == _TrackAxes(0, has_extra=False):
         geo.copy_transform(image, layer, world_units=world_units)
     else:
         _lay_over(image, layer, geometry, axes, world_units)
     return layer
+
+
+def tracks_layers_of(viewer: Any, image: Image) -> list[Tracks]:
+    """Return the layers of a viewer that `new_tracks_layer` made of the objects of an image."""
+    made = [layer for layer in viewer.layers if isinstance(layer, Tracks)]
+    return [layer for layer in made if layer.metadata.get(_MARK) == str(image.unique_id)]
 
 
 def _axes(geometry: geo.FrameGeometry) -> _TrackAxes:

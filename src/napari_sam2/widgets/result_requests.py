@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.results import calibration_of
-from napari_sam2.layers.track_layer import new_tracks_layer
+from napari_sam2.layers.track_layer import new_tracks_layer, tracks_layers_of
 from napari_sam2.session.export import export_labels
 from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
 from napari_sam2.widgets.measurement_table import MeasurementTable
-from napari_sam2.widgets.run_control import LongRun, RunControl
+from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
 
 if TYPE_CHECKING:
     from napari.layers import Tracks
@@ -86,8 +86,7 @@ class ResultRequests(QObject):
             self.refused.emit(str(error))
             return None
         active = self._viewer.layers.selection.active
-        known = [known for known in self._viewer.layers if known.name == layer.name]
-        for old in known:
+        for old in tracks_layers_of(self._viewer, current.image):
             self._viewer.layers.remove(old)
         self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = active
@@ -104,24 +103,33 @@ class ResultRequests(QObject):
     def export_labels(self, path: str | Path) -> None:
         """Write the labels of all frames to .tif or .zarr, replacing what is there."""
         current = self._images.current
-        if current is not None:
+        if current is not None and self._may_run():
             session = current.session
             steps = partial(
                 export_labels, session, path, self._calibration(current), overwrite=True
             )
             done = partial(self._tell, f"The labels are in {Path(path).name}. ")
-            run = LongRun(steps, lambda: session.num_frames, "Exporting", "frames", done)
+            run = LongRun(
+                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+            )
             self._run.start(current, run)
 
     def _measure(self, path: Path | None) -> None:
         current = self._images.current
-        if current is not None:
+        if current is not None and self._may_run():
             rows: list[Measurement] = []
             calibration = self._calibration(current)
             steps = partial(_measured, current.session, calibration, rows, path)
             done = partial(self._on_measured, rows, calibration, path)
             count = partial(_frames_with_masks, current.session)
-            self._run.start(current, LongRun(steps, count, "Measuring", "frames", done))
+            run = LongRun(steps, count, "Measuring", "frames", done, is_kept=False)
+            self._run.start(current, run)
+
+    def _may_run(self) -> bool:
+        """Whether nothing is under way; where something is, say so."""
+        if self._run.is_active:
+            self.refused.emit(BUSY)
+        return not self._run.is_active
 
     def _on_measured(
         self, rows: list[Measurement], calibration: Calibration, path: Path | None
@@ -150,6 +158,8 @@ class ResultRequests(QObject):
 
     def ask_where_to_export_labels(self) -> None:
         """Write the labels to a file that the person chooses."""
+        if not self._may_run():
+            return
         kinds = "OME-TIFF (*.ome.tif *.tif);;OME-Zarr (*.ome.zarr *.zarr)"
         path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", "labels.ome.tif", kinds)
         if path:
@@ -157,6 +167,8 @@ class ResultRequests(QObject):
 
     def ask_where_to_export_table(self) -> None:
         """Write the table to a file that the person chooses."""
+        if not self._may_run():
+            return
         path, _ = QFileDialog.getSaveFileName(
             self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
         )

@@ -11,6 +11,8 @@ from napari_sam2.widgets.jobs import Jobs, Steps
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.run_progress import RunProgress
 
+BUSY = "Wait until what is running has ended, or cancel it."
+
 
 @dataclass(frozen=True)
 class LongRun:
@@ -26,6 +28,8 @@ class LongRun:
         Said while it runs, and of what was done: "Propagating", "frames".
     done
         Called in the main thread at the end, unless it failed or was cancelled.
+    is_kept
+        Whether what was done stays where it is cancelled.
     """
 
     steps: Steps
@@ -33,6 +37,7 @@ class LongRun:
     doing: str = "Propagating"
     unit: str = "frames"
     done: Callable[[], None] | None = None
+    is_kept: bool = True
 
 
 class RunControl(QObject):
@@ -88,7 +93,7 @@ class RunControl(QObject):
         self.changed.emit()
 
     def cancel(self) -> None:
-        """End after the step it is at; what is done is kept."""
+        """End after the step it is at."""
         self._jobs.cancel()
 
     def _on_step(self, number: int) -> None:
@@ -107,6 +112,7 @@ class RunControl(QObject):
             run.close()
             if error is None:
                 done = f"{run.num_steps} {what.unit} are done"
-                self.ended.emit(f"Cancelled; {done} and kept. " if cancelled else f"{done}. ")
+                kept = f"{done} and kept" if what.is_kept else "nothing of it is kept"
+                self.ended.emit(f"Cancelled; {kept}. " if cancelled else f"{done}. ")
                 if what.done is not None and not cancelled:
                     what.done()

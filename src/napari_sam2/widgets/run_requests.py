@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
-from napari_sam2.widgets.run_control import LongRun
+from napari_sam2.widgets.run_control import BUSY, LongRun
 from napari_sam2.widgets.run_progress import frames_to_visit
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class RunRequests(QObject):
         if current is None:
             self.refused.emit(NO_IMAGE)
         elif self._run.is_active:
-            self.refused.emit("Wait until what is running has ended, or cancel it.")
+            self.refused.emit(BUSY)
         else:
             self.begun.emit()
             steps = current.label_steps(layer, all_frames=all_frames)
