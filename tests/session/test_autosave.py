@@ -103,6 +103,40 @@ def test_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
     saving.stop()
 
 
+def test_what_cannot_be_saved_gives_way_to_nothing(tmp_path: Path) -> None:
+    session, blocked = a_session(), tmp_path / "file"
+    blocked.write_text("no folder")
+    saving = Autosave(session, blocked)
+    saving.begin_anew()  # there is nothing to lose
+    session.new_object()
+    with pytest.raises(SessionFileError, match="save the session to a file first"):
+        saving.begin_anew()
+    saving.filed(session.document)
+    saving.begin_anew()
+    saving.stop()
+
+
+def test_a_journal_stays_while_what_is_newer_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = a_session()
+    saving = Autosave(session, tmp_path)
+    session.new_object()
+    document = session.document
+    session.new_object()
+    saving.save_now()
+    journal = saving.path
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "write", full)
+        saving.filed(document)  # an earlier moment is in a file now
+    assert len(read_journal(journal).contents.document.objects) == 2
+    saving.stop()
+
+
+def full(writer: JournalWriter, contents: Contents) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_record_that_failed_hides_nothing_after_it(tmp_path: Path) -> None:
     session, path = a_session(), tmp_path / "a.journal"
     writer = JournalWriter(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sam2.session.codec import Contents
+from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.images import signature_of
 from napari_sam2.session.journal import Recovered
 from napari_sam2.session.journal_places import JournalPlaces, OpenJournal
@@ -85,14 +86,24 @@ class Autosave:
             self._filed, path = document, self.path
             self._leave()
             # what has changed in the meantime is in no file yet
-            self._write()
-            if path is not None:
+            if self._write() and path is not None:
                 path.unlink(missing_ok=True)
 
     def begin_anew(self) -> None:
-        """Put the journal away, to be offered later, and go on in another one."""
+        """
+        Put the journal away, to be offered later, and go on in another one.
+
+        Raises
+        ------
+        SessionFileError
+            What is at hand cannot be written, and would be lost.
+        """
         with self._lock:
-            self._write()
+            if not self._write():
+                raise SessionFileError(
+                    "What is at hand cannot be saved automatically and would be lost: save the "
+                    "session to a file first."
+                )
             self._end()
 
     def stop(self, *, discard: bool = False) -> None:
@@ -131,17 +142,20 @@ class Autosave:
                     self._write()
             time.sleep(self._interval_s)
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
+        """Write what has changed; whether all there is is now in a journal or a file."""
         contents = self._session.contents(with_hash=False)
         document = contents.document
         if document is self._written:
-            return
+            return True
         if self._journal is None and (document is self._filed or not document.objects):
-            return
+            return True
         try:
             self._append(self._with_hash(contents))
         except Exception as error:  # noqa: BLE001 (frames fail in any way; the thread has to live)
             self._tell(error, "Nothing can be saved automatically")
+            return False
+        return True
 
     def _tell(self, error: Exception, what: str) -> None:
         """Say once what does not work."""
