@@ -114,6 +114,10 @@ def test_a_change_in_mid_session_is_replayed(tmp_path) -> None:
     with pytest.raises(ImageMismatchError, match="composed channels"):
         Session.load(tmp_path / "session.json", FakeFrames(movie))
     assert open_stacked(composed) is composed
+    alone = Session(FakeFrames(movie), predictor_factory=BrightPredictor)
+    alone.save(tmp_path / "alone.json")
+    with pytest.raises(ImageMismatchError, match="made on the image alone"):
+        Session.load(tmp_path / "alone.json", composed)
 
 
 def test_what_the_network_is_given(rng) -> None:

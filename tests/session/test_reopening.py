@@ -12,6 +12,7 @@ import pytest
 
 import napari_sam2
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session.replay import replaying
 from napari_sam2.session.session import Session
 
 MOVIE = moving_discs()
@@ -120,3 +121,17 @@ def test_a_replay_says_that_its_masks_may_differ(tmp_path: Path) -> None:
         labels = napari_sam2.replay(tmp_path / "a.json", progress=False)
     assert told[0].filename == __file__
     assert not np.any(labels)
+
+
+def test_a_replay_on_another_network_takes_its_weights(saved: tuple[Session, Path]) -> None:
+    _, path = saved
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    for settings in (tree["settings"], tree["actions"][0]["settings"]):
+        settings["weights"] = "own.pt"
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    again, steps, _ = replaying(path, variant="tiny", predictor_factory=FakePredictor)
+    list(steps)
+    assert (again.settings.variant, again.settings.weights) == ("tiny", "default")
+    same, steps, _ = replaying(path, variant="micro", predictor_factory=FakePredictor)
+    list(steps)
+    assert (same.settings.variant, same.settings.weights) == ("micro", "own.pt")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.session.masks import DRAWN
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 Region = tuple[slice, slice]
-# a mask that a person gives is stored with this logit, in eighths; what is surer would cover it
-_DRAWN_LOGIT = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +184,6 @@ def _covering(
             continue
         logits = mask.logits[y0 - mask.top : y1 - mask.top, x0 - mask.left : x1 - mask.left]
         below = gained[y0 - top : y1 - top, x0 - left : x1 - left]
-        if (below & (logits >= _DRAWN_LOGIT)).any():
+        if (below & (logits >= DRAWN)).any():
             found.add(obj_id)
     return found

@@ -12,9 +12,8 @@ from sam2_backbone.inference.packed_mask import PackedMask
 
 #: Steps per unit of logit: one byte then spans ±16, beyond which a sigmoid is flat to 1e-7.
 _STEPS = 8.0
-#: Logit given to the pixels of a mask that a person drew: surer than nearly any answer.
-_DRAWN_LOGIT = 12.0
-_DRAWN = np.int8(_DRAWN_LOGIT * _STEPS)
+#: Given to the pixels of a mask that a person drew, a logit of 12: surer than nearly any answer.
+DRAWN = np.int8(12.0 * _STEPS)
 
 Region = tuple[slice, slice]
 
@@ -127,7 +126,7 @@ def store_logits(
 
 def store_drawn(mask: PackedMask) -> StoredMask:
     """Keep a mask that a person drew, exactly."""
-    logits = np.where(mask.box(), _DRAWN, -_DRAWN)
+    logits = np.where(mask.box(), DRAWN, -DRAWN)
     logits.setflags(write=False)
     return StoredMask(mask.top, mask.left, logits, np.nan, np.nan)
 

@@ -70,7 +70,9 @@ def replaying(
 
     def adapted(settings: SessionSettings) -> SessionSettings:
         settings = replace(settings, device=computed.device, dtype=computed.dtype)
-        return settings if variant is None else replace(settings, variant=variant)
+        if variant in (None, settings.variant):
+            return settings
+        return replace(settings, variant=variant, weights="default")  # which belong to a network
 
     again = Session(
         source,

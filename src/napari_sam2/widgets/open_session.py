@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # a drag or a script that places many markers asks the model once
 _DEBOUNCE_MS = 20
+# answers of every SAM 2 network to a first click; the session knows them only since it asked
 _NUM_CANDIDATES = 3
 
 
