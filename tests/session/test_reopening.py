@@ -135,3 +135,16 @@ def test_a_replay_on_another_network_takes_its_weights(saved: tuple[Session, Pat
     same, steps, _ = replaying(path, variant="micro", predictor_factory=FakePredictor)
     list(steps)
     assert (same.settings.variant, same.settings.weights) == ("micro", "own.pt")
+
+
+def test_a_copy_of_a_session_file_keeps_its_masks(saved: tuple[Session, Path]) -> None:
+    session, path = saved
+    before = session.document
+    copy = path.with_name("before.json")
+    copy.write_bytes(path.read_bytes())
+    session.remove_object(1)
+    session.save(path)
+    session.save(path)
+    assert Session.load(copy, predictor_factory=FakePredictor).document == before
+    assert Session.load(path, predictor_factory=FakePredictor).document == session.document
+    assert len(list(path.parent.glob("*.npz"))) == 2  # one of each, none of the save between

@@ -204,7 +204,7 @@ def save(
     except OSError as error:
         reason = error.strerror or str(error)
         raise SessionFileError(f"The session cannot be saved to {path}: {reason}.") from error
-    if previous is not None:
+    if previous is not None and not _is_named_by_another(previous, path):
         previous.unlink(missing_ok=True)
 
 
@@ -274,6 +274,12 @@ def _arrays_of(path: Path) -> Path | None:
     if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
         return None
     return path.with_name(Path(str(tree.get("arrays"))).name)
+
+
+def _is_named_by_another(arrays: Path, path: Path) -> bool:
+    """Whether a copy that somebody made of a session's JSON needs its arrays too."""
+    others = (other for other in path.parent.glob("*.json") if other.name != path.name)
+    return any(_arrays_of(other) == arrays for other in others)
 
 
 def _save_image(path: Path, source: FrameSource, image_path: Path | None) -> SavedImage:
