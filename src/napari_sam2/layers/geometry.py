@@ -279,6 +279,20 @@ def data_to_world(
     return world
 
 
+def layer_matrix(layer: Layer, *, world_units: Units | None = None) -> NDArray[np.float64]:
+    """Give the matrix (ndim + 1, ndim + 1) from data coordinates to the viewer's world.
+
+    Column i is a step along axis i, the last one the place of the origin.
+    """
+    ndim = layer.ndim
+    matrix = np.eye(ndim + 1)
+    matrix[:-1, -1] = data_to_world(layer, np.zeros(ndim), world_units=world_units)
+    for axis, step in enumerate(np.eye(ndim)):
+        end = data_to_world(layer, step, world_units=world_units)
+        matrix[:-1, axis] = end - matrix[:-1, -1]
+    return matrix
+
+
 def layer_to_layer(
     source: Layer, target: Layer, coords: ArrayLike, *, world_units: Units | None = None
 ) -> NDArray[np.float64]:

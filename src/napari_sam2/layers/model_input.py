@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
-from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.layers.geometry import FrameGeometry, layer_matrix
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -91,10 +91,5 @@ def _placed(
         cut[geometry.frame_axis, ndim] = frame_idx
     for axis, index in geometry.fixed:
         cut[axis, ndim] = index
-    world = np.eye(ndim + 1)
-    origin = np.asarray(image.data_to_world(np.zeros(ndim)), dtype=np.float64)
-    for axis, step in enumerate(np.eye(ndim)):
-        world[:ndim, axis] = np.asarray(image.data_to_world(step)) - origin
-    world[:ndim, ndim] = origin
-    placed: NDArray[np.float64] = world @ cut
+    placed: NDArray[np.float64] = layer_matrix(image) @ cut
     return placed

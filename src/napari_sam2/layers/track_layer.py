@@ -136,13 +136,7 @@ def _matrix_over(
     here = None if world_units is None else tuple(world_units[-ndim:])
     if here is not None and len(here) == ndim:
         units = here
-    origin = np.zeros(ndim)
+    matrix = geo.layer_matrix(image, world_units=here)
     for axis, position in left_out:
-        origin[axis] = position
-    corner = geo.data_to_world(image, origin, world_units=here)
-    matrix = np.eye(ndim + 1)
-    matrix[:-1, -1] = corner
-    for axis in range(ndim):
-        step = origin + np.eye(ndim)[axis]
-        matrix[:-1, axis] = geo.data_to_world(image, step, world_units=here) - corner
+        matrix[:, -1] += position * matrix[:, axis]
     return matrix, units
