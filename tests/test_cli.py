@@ -149,6 +149,9 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
     refused = command(*said[:-1], "raw.zarr", "--overwrite")
     assert_refused(refused, 2, "does not hold labels of napari-sam2")
     assert Path("raw.zarr").is_dir()
+    before = Path("cell.tif").read_bytes()
+    assert_refused(command(*said[:-1], "cell.tif", "--overwrite"), 2, "give another -o")
+    assert Path("cell.tif").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,8 @@ def _settings(chosen: argparse.Namespace) -> SessionSettings:
 def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
     """Return where the labels go, by default a name made of the input's in this folder."""
     path: Path = chosen.out or Path(f"{source.stem}{ending}.tif")
+    if path.resolve() == source.resolve():
+        raise UsageError(f"{path} is what the labels are made of: give another -o.")
     try:
         check_target(path, overwrite=chosen.overwrite)
     except FileExistsError as error:

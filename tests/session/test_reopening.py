@@ -129,9 +129,9 @@ def test_a_replay_on_another_network_takes_its_weights(saved: tuple[Session, Pat
     for settings in (tree["settings"], tree["actions"][0]["settings"]):
         settings["weights"] = "own.pt"
     path.write_text(json.dumps(tree), encoding="utf-8")
-    again, steps, _ = replaying(path, variant="tiny", predictor_factory=FakePredictor)
+    again, steps, _ = replaying(path, variant="sam2.1_hiera_tiny", predictor_factory=FakePredictor)
     list(steps)
-    assert (again.settings.variant, again.settings.weights) == ("tiny", "default")
+    assert (again.settings.variant, again.settings.weights) == ("sam2.1_hiera_tiny", "default")
     same, steps, _ = replaying(path, variant="micro", predictor_factory=FakePredictor)
     list(steps)
     assert (same.settings.variant, same.settings.weights) == ("micro", "own.pt")
