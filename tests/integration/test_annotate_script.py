@@ -231,3 +231,14 @@ def test_several_images_and_axes(viewer, fake_model, rng) -> None:
     annotator.points_layer.add((12, 12))
     annotator.wait(timeout=20)
     assert annotator.labels_layer.data[12, 12] == 1
+
+
+def test_a_network_stays_in_use_unless_another_is_asked_for(viewer, fake_model) -> None:
+    layer = viewer.add_image(moving_discs())
+    annotator = annotate(viewer, layer, variant="sam2.1_hiera_tiny")
+    assert annotate(viewer, layer) is annotator
+    assert annotator.session.variant == "sam2.1_hiera_tiny"
+    annotate(viewer, viewer.add_image(moving_discs()))
+    assert annotator.session.variant == "sam2.1_hiera_tiny"
+    annotate(viewer, layer, variant="micro")
+    assert annotator.session.variant == "micro"

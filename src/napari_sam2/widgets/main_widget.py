@@ -351,7 +351,9 @@ class AnnotateWidget(QWidget):
         )
 
 
-def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro") -> AnnotateWidget:
+def annotate(
+    viewer: Any, layer: Image | None = None, *, variant: str | None = None
+) -> AnnotateWidget:
     """Dock the widget *SAM 2 annotate* in a viewer, or find the one that is there.
 
     Parameters
@@ -361,14 +363,14 @@ def annotate(viewer: Any, layer: Image | None = None, *, variant: str = "micro")
     layer
         The image layer to annotate; None takes the selected or topmost image, if there is one.
     variant
-        Name of the network.
+        Name of the network; None keeps the one in use, at first that of the preferences.
 
     Returns
     -------
     annotator
         The widget, with the session and its layers as attributes.
     """
-    if variant not in list_variants():
+    if variant is not None and variant not in list_variants():
         raise ValueError(f"variant must be one of {', '.join(list_variants())}, not {variant!r}.")
     if layer is not None and not isinstance(layer, Image):
         raise TypeError(f"layer must be an image layer, not {type(layer).__name__}.")
