@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.autosave import Autosave
+from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.main_widget import annotate
 from napari_sam2.widgets.run_control import BUSY
@@ -42,6 +43,31 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     assert annotator.session.objects[0].prompted_frames == (0, 4)
     assert annotator._images.current.autosave.path.exists()
     assert messages == []
+
+
+def test_work_stays_offered_where_what_is_at_hand_would_be_lost(
+    viewer, fake_model, messages, qtbot, monkeypatch
+) -> None:
+    earlier = Session(FakeFrames(STACK), predictor_factory=FakePredictor)
+    saving = Autosave(earlier)
+    earlier.add_point(earlier.new_object("cell"), 0, (12, 12))
+    saving.stop()
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    work = annotator._panels.work
+    qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
+    annotator.points_layer.add((0, 40, 50))
+    annotator.wait(timeout=20)
+    here = annotator.session.document
+
+    def full(autosave: Autosave) -> None:
+        raise SessionFileError("The disk is full.")
+
+    monkeypatch.setattr(Autosave, "begin_anew", full)
+    work.taken_up.emit()
+    annotator.wait(timeout=20)
+    assert messages == ["The disk is full."]
+    assert annotator.session.document is here
+    qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=5000)
 
 
 def test_a_file_is_neither_copied_nor_littered(

@@ -119,7 +119,7 @@ class OpenSession(QObject):
         self.found_work: Recovered | None = None
         """Earlier work on this image that may be taken up."""
         self._work_found.connect(self._on_work_found, Qt.ConnectionType.QueuedConnection)
-        self.autosave = Autosave(session, on_found=self._work_found.emit, interval_s=autosave_s)
+        self.autosave = Autosave(session, on_found=self.offer, interval_s=autosave_s)
 
     @property
     def is_settled(self) -> bool:
@@ -199,6 +199,10 @@ class OpenSession(QObject):
     def restore(self, call: Callable[[], object]) -> None:
         """Have the worker open other work, and show the image as it was shown then."""
         self.edit(call, "restore")
+
+    def offer(self, found: Recovered) -> None:
+        """Offer earlier work to the person; from any thread."""
+        self._work_found.emit(found)
 
     def use_intensities(self) -> None:
         """Show the network from the next question on what the person sees now, on all frames."""

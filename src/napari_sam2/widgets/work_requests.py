@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_sam2.layers.session_layers import placement_of
 from napari_sam2.session import files
 from napari_sam2.session.codec import num_channels_in
+from napari_sam2.session.errors import SessionFileError
 
 if TYPE_CHECKING:
     from napari_sam2.session.autosave import Autosave
@@ -90,7 +92,8 @@ class WorkRequests(QObject):
             found, current.found_work = current.found_work, None
             self._run.cancel()
             current.use_intensities()
-            current.restore(partial(_take_up, current.session, current.autosave, found))
+            take_up = partial(_take_up, current.session, current.autosave, found, current.offer)
+            current.restore(take_up)
             self.show_offer()
 
     def put_away(self) -> None:
@@ -135,9 +138,18 @@ def _load(session: Session, autosave: Autosave, path: Path) -> None:
     autosave.filed(saved.contents.document)
 
 
-def _take_up(session: Session, autosave: Autosave, found: Recovered) -> None:
+def _take_up(
+    session: Session,
+    autosave: Autosave,
+    found: Recovered,
+    offer: Callable[[Recovered], object],
+) -> None:
     if session.document.objects:
-        autosave.begin_anew()
+        try:
+            autosave.begin_anew()
+        except SessionFileError:
+            offer(found)
+            raise
     session.restore(found.contents, "the work that was found")
     autosave.save_now()
     if not autosave.problem:
