@@ -109,9 +109,17 @@ MICRO_CONFIG = SAM2Config(
     window_fractions=(1 / 6, 1 / 3, 2 / 3, 4 / 3),
 )
 
+# a trunk of the same cost as micro's that can start from ImageNet; see docs/train.md
+PRETRAINED_CONFIG = replace(
+    MICRO_CONFIG,
+    trunk=TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
+    block_levels=(0, 1, 2),
+)
+
 # the code paths of micro at a size that tests can afford; untrained scores must hide nothing
 TEST_CONFIG = replace(
     MICRO_CONFIG,
+    block_levels=(0, 1, 2),
     gate_object_score=False,
     window_fractions=(0.25, 0.5, 1.0, 2.0),
     trunk=TrunkConfig(

@@ -11,9 +11,11 @@ from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import Sighting
 from sam2_backbone.inference.window import (
     OBJECT_MARGIN,
+    STILL_MARGIN,
     WindowAnswer,
     choose_window,
     click_windows,
+    needs_other_window,
     window_around_extent,
 )
 from sam2_backbone.memory.bank import FrameMemory
@@ -83,3 +85,12 @@ def test_a_window_keeps_its_side_until_the_object_has_changed_much() -> None:
     divided = follow(Sighting(start, (100, 100, 140, 140)), FRAME)
     assert divided.height == 40 * OBJECT_MARGIN
     assert follow(Sighting(start, None), FRAME) == start  # not seen: look at the same place
+
+
+def test_an_object_of_a_single_image_fills_its_window_more() -> None:
+    extent = (100.0, 100.0, 150.0, 130.0)
+    still, moving = (window_around_extent(extent, FRAME, still=still) for still in (True, False))
+    assert still.height == 50 * STILL_MARGIN < moving.height
+    larger = window_around_extent((100.0, 100.0, 167.0, 140.0), FRAME, still=True)
+    assert needs_other_window(still, larger, still=True)
+    assert not needs_other_window(still, larger)

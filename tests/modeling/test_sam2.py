@@ -119,6 +119,8 @@ def test_rotation_keeps_lengths_and_depends_on_differences() -> None:
 
 def test_gradients_reach_every_part(model: SAM2) -> None:
     network = build_from_config(TEST_CONFIG).train()
+    for block in network.image_encoder.neck.blocks.values():  # they start as zero
+        torch.nn.init.normal_(block.pointwise2.weight, std=0.01)
     features = network.encode_image(torch.randn(2, 3, 64, 64))
     first = network.predict_masks(
         network.without_memory(features), _points((10, 20), (50, 40)), multimask_output=True

@@ -32,6 +32,8 @@ def test_stages_follow_each_other() -> None:
 
 def test_every_part_learns_from_stills_and_clips() -> None:
     model = new_network(TEST_CONFIG, 0)
+    for block in model.image_encoder.neck.blocks.values():  # as after the first step
+        torch.nn.init.normal_(block.pointwise2.weight, std=0.01)
     head = DenseHead(TEST_CONFIG.hidden_dim)
     step_loss = StepLoss(model, head, weights=LossWeights(), autocast=None)
     long_clips = replace(MIXED, clips=((1, 6, 4),))  # long enough to recall an absent object

@@ -364,9 +364,10 @@ class VideoPredictor:
         extent = sighting(answer, state.frame_size).extent
         if extent is None:
             return answer
-        view = window_around_extent(extent, state.frame_size)
+        still = state.num_frames == 1
+        view = window_around_extent(extent, state.frame_size, still=still)
         real = prompts.coords[prompts.kinds >= 0]
-        if not needs_other_window(answer.view, view) or not view.contains(real):
+        if not needs_other_window(answer.view, view, still=still) or not view.contains(real):
             return answer
         again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
         return again if sighting(again, state.frame_size).extent is not None else answer
@@ -386,7 +387,9 @@ class VideoPredictor:
             centre = ((min(ys) + max(ys)) / 2, (min(xs) + max(xs)) / 2)
             return [View.around(centre, state.window, *state.frame_size)]
         if prompts.box is not None:
-            return [window_around_extent((min(ys), min(xs), max(ys), max(xs)), state.frame_size)]
+            extent = (min(ys), min(xs), max(ys), max(xs))
+            still = state.num_frames == 1
+            return [window_around_extent(extent, state.frame_size, still=still)]
         return click_windows(
             list(zip(ys, xs, strict=True)),
             state.frame_size,

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 from sam2_backbone.inference.transforms import View
 
-OBJECT_MARGIN = 2.5  # window side over the longest side of an object of known extent
-SIDE_TOLERANCE = 1.5  # a window this much larger or smaller still does
+# window side over the longest side of an object of known extent; what is followed may move and
+# grow, an object of a single image is seen best when it fills the window
+OBJECT_MARGIN, STILL_MARGIN = 2.5, 1.8
+SIDE_TOLERANCE, STILL_TOLERANCE = 1.5, 1.2  # a window this much larger or smaller still does
 MIN_SIDE = 24  # pixels; smaller windows show nothing but interpolation
 # what the answer of a click is judged by: see `choose_window`
 IDEAL_SHARE = 0.35
 SHARE_WEIGHT = 0.2
 CUT_PENALTY = 0.15
-AGREEMENT_WEIGHT = 0.5  # chosen with the others on training images
+AGREEMENT_WEIGHT = 0.75  # chosen with the others on training images
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,24 @@ def window_around_extent(
     frame_size: tuple[int, int],
     *,
     side: int | None = None,
+    still: bool = False,
 ) -> View:
     """Return the window for an object of known extent: top, left, bottom, right in pixels.
 
-    `side` is chosen by the extent unless it is given.
+    `side` is chosen by the extent unless it is given, tighter in a single image (`still`).
     """
     top, left, bottom, right = extent
     if side is None:
-        side = max(MIN_SIDE, math.ceil(OBJECT_MARGIN * max(bottom - top, right - left)))
+        margin = STILL_MARGIN if still else OBJECT_MARGIN
+        side = max(MIN_SIDE, math.ceil(margin * max(bottom - top, right - left)))
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
 
 
-def needs_other_window(view: View, wanted: View) -> bool:
+def needs_other_window(view: View, wanted: View, *, still: bool = False) -> bool:
     """Whether a window shows an object much larger or smaller than the wanted one does."""
     have, want = max(view.height, view.width), max(wanted.height, wanted.width)
-    return not want / SIDE_TOLERANCE <= have <= want * SIDE_TOLERANCE
+    tolerance = STILL_TOLERANCE if still else SIDE_TOLERANCE
+    return not want / tolerance <= have <= want * tolerance
 
 
 def click_windows(

@@ -22,7 +22,8 @@ class Stage:
     objects
         Prompts for each still crop.
     corrections
-        Correction clicks after the first prompt; each turn corrects half of the objects.
+        Correction clicks after the first prompt; each turn corrects half of the objects that are
+        left.
     zoom
         Side of a crop in units of its central object's size, smallest and largest.
     clips
@@ -56,6 +57,7 @@ DEFAULT_STAGES = (
         objects=6,
         clips=((2, 4, 6), (3, 3, 6), (1, 7, 8), (2, 6, 5)),
         clip_share=0.65,
+        corrections=5,
     ),
     Stage(
         share=0.33,
@@ -64,6 +66,7 @@ DEFAULT_STAGES = (
         clips=((2, 5, 6), (3, 4, 5), (1, 8, 8), (2, 8, 4)),
         clip_share=0.85,
         freeze_norm=True,
+        corrections=5,
     ),
 )
 

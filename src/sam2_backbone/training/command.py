@@ -44,8 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trunk",
         choices=("imagenet", "random"),
-        default="random",
-        help="what the image trunk starts from without --weights (imagenet: extra `train`)",
+        default="imagenet",
+        help="without --weights: EfficientNet-Lite2 that starts from ImageNet (extra `train`), "
+        "or the embedded network's trunk from nothing (imagenet)",
     )
     parser.add_argument("--variant", choices=("micro",), default="micro", help="what to train")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
@@ -69,11 +70,12 @@ def run_training(chosen: argparse.Namespace) -> None:
     """
     import torch
 
+    from sam2_backbone.checkpoint import read_weights, recognise_config
     from sam2_backbone.device import resolve_dtype
     from sam2_backbone.training.data import read_tree
     from sam2_backbone.training.engine import choose_engine
     from sam2_backbone.training.trainer import CHECKPOINT, Trainer
-    from sam2_backbone.variants import MICRO_CONFIG
+    from sam2_backbone.variants import MICRO_CONFIG, PRETRAINED_CONFIG
 
     if not chosen.minutes > 0:
         raise ValueError(f"--minutes must be more than 0, not {chosen.minutes:g}")
@@ -83,15 +85,20 @@ def run_training(chosen: argparse.Namespace) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     engine = choose_engine(chosen.device)
+    start = _start(chosen.weights)
+    if start is not None:  # a run of either trunk can be fine-tuned
+        config = recognise_config(read_weights(start))
+    else:
+        config = PRETRAINED_CONFIG if chosen.trunk == "imagenet" else MICRO_CONFIG
     native = resolve_dtype("auto", engine.device) is torch.bfloat16
     trainer = Trainer(
-        MICRO_CONFIG,
+        config,
         read_tree(chosen.data),
         training_args(chosen),
         chosen.out,
         bfloat16=native and not chosen.float32,
         engine=engine,
-        start=_start(chosen.weights),
+        start=start,
     )
     if chosen.resume:
         trainer.resume()
