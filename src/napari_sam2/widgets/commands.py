@@ -17,11 +17,9 @@ NO_PANEL = "Open the panel first: Plugins > SAM 2 annotate."
 
 def _asking(command: Command) -> Callable[[], None]:
     def ask() -> None:
-        from napari_sam2.widgets.main_widget import AnnotateWidget
+        from napari_sam2.widgets.main_widget import docked_widgets
 
-        viewer = napari.current_viewer()
-        docked = [] if viewer is None else list(viewer.window.dock_widgets.values())
-        panels = [widget for widget in docked if isinstance(widget, AnnotateWidget)]
+        panels = docked_widgets(napari.current_viewer())
         if panels:
             panels[0].do(command)
         else:

@@ -382,6 +382,12 @@ def annotate(
     return widget
 
 
+def docked_widgets(viewer: Any) -> list[AnnotateWidget]:
+    """Return the widgets that are docked in a viewer; none where there is no viewer."""
+    docked = [] if viewer is None else viewer.window.dock_widgets.values()
+    return [widget for widget in docked if isinstance(widget, AnnotateWidget)]
+
+
 def _run_all(clean_ups: list[Callable[[], None]], *_: object) -> None:
     while clean_ups:
         # when the program ends Qt takes its objects down in an order of its own, and an

@@ -72,8 +72,6 @@ def _labels(saved: files.SavedSession) -> LayerData:
 
 
 def _panels() -> list[Any]:
-    from napari_sam2.widgets.main_widget import AnnotateWidget
+    from napari_sam2.widgets.main_widget import docked_widgets
 
-    viewer = napari.current_viewer()
-    docked = [] if viewer is None else viewer.window.dock_widgets.values()
-    return [widget for widget in docked if isinstance(widget, AnnotateWidget)]
+    return docked_widgets(napari.current_viewer())

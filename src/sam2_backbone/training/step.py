@@ -297,18 +297,11 @@ class StepLoss(nn.Module):
                     result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (
                         num_frames - 1
                     )
-            told = torch.rand(len(target), generator=generator).to(target.device) < TOLD_SHARE
-            wrong = torch.rand(len(target), generator=generator).to(target.device) < DRIFT_SHARE
-            memory.store(
-                plain,
-                answer.best,
-                target,
-                frame_idx,
-                prompted=prompted,
-                told=told,
-                drift=None if prompted else drifted(answer.best.low_res_masks, generator),
-                wrong=wrong,
+            said = answer.best
+            masks = remembered_masks(
+                said.low_res_masks, target, prompted=prompted, generator=generator
             )
+            memory.store(plain, masks, said.obj_ptr, target, frame_idx, prompted=prompted)
 
     def _track_loss(
         self, answer: MaskPrediction, target: Tensor, num_frames: int, result: StepResult
@@ -322,6 +315,21 @@ class StepLoss(nn.Module):
         add_to(
             result.measured, "absent_right", float((~said & ~present).sum()), int((~present).sum())
         )
+
+
+def remembered_masks(
+    answered: Tensor, target: Tensor, *, prompted: bool, generator: torch.Generator
+) -> Tensor:
+    """Choose what N objects remember: the answer, the truth, or on a tracked frame a drifted one.
+
+    All are logits, (N, 1, l, l).
+    """
+    told, wrong = (
+        torch.rand(len(target), 1, 1, 1, generator=generator).to(target.device) < share
+        for share in (TOLD_SHARE, DRIFT_SHARE)
+    )
+    masks = torch.where(told, target * 20 - 10, answered)
+    return masks if prompted else torch.where(wrong, drifted(answered, generator), masks)
 
 
 class ClipMemory:
@@ -362,31 +370,22 @@ class ClipMemory:
     def store(
         self,
         features: ImageFeatures,
-        answer: MaskPrediction,
+        masks: Tensor,
+        pointer: Tensor,
         target: Tensor,
         frame_idx: int,
         *,
         prompted: bool,
-        told: Tensor,
-        drift: Tensor | None,
-        wrong: Tensor,
     ) -> None:
-        """Remember a frame; where the object is truly absent, remember that it is.
+        """Remember masks (N, 1, l, l) and pointers; where the object is truly absent, that it is.
 
-        Objects that are `told` (N,) remember their true mask, those that are `wrong` (N,) the one
-        of `drift`. No gradient goes back through the remembered mask: it would grow from frame to
-        frame.
+        No gradient goes back through the remembered mask: it would grow from frame to frame.
         """
         present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
-        masks = torch.where(told[:, None, None, None], target * 20 - 10, answer.low_res_masks)
-        if drift is not None:
-            masks = torch.where(wrong[:, None, None, None], drift, masks)
         logits = torch.where(present[..., None, None], masks.detach(), ABSENT_LOGIT)
         self.last_masks = logits
         score = present.float() * 20 - 10
-        pointer = torch.where(
-            present, answer.obj_ptr, self.model.no_object_pointer.to(answer.obj_ptr.dtype)
-        )
+        pointer = torch.where(present, pointer, self.model.no_object_pointer.to(pointer.dtype))
         self.features[frame_idx] = self.model.encode_memory(
             features, logits, score, prompted=prompted
         )
