@@ -176,6 +176,30 @@ def test_a_locked_object_keeps_its_pixels(bench) -> None:
     here.assert_shown()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_locked_keeps_its_pixels_from_a_surer_neighbour(bench, whole) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    accepted = here.session.mask(1, 0)
+    here.session.new_object()
+    drawn = np.zeros_like(accepted)
+    drawn[8:20, 8:30] = True
+    here.session.add_mask(2, 0, drawn)
+    both = accepted & drawn
+    assert both.any()
+    assert (here.session.labels(0)[both] == 2).all()
+    here.session.lock(1, None if whole else 0)
+    np.testing.assert_array_equal(here.session.labels(0) == 1, accepted)
+    here.assert_shown()
+    here.session.lock(2, 0)
+    assert (here.session.labels(0)[both] == 2).all()
+    here.session.unlock(2, 0)
+    here.session.unlock(1, None if whole else 0)
+    assert (here.session.labels(0)[both] == 2).all()
+    here.assert_shown()
+
+
 def test_a_filled_area_and_a_new_label(bench) -> None:
     here = bench()
     here.layers.points.add((0, 12, 12))

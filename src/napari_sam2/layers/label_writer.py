@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_sam2.layers.geometry import FrameGeometry
-from napari_sam2.session.masks import Region, StoredMask, compose_labels, label_dtype
-from napari_sam2.session.objects import colour_of
+from napari_sam2.session.masks import Region, StoredMask, label_dtype
+from napari_sam2.session.objects import ShownFrame, colour_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +43,8 @@ class LabelWriter:
     def __init__(self, session: Session, geometry: FrameGeometry) -> None:
         self._session = session
         self._geometry = geometry
-        # what the layer shows by frame and object; a stroke is what differs from it
-        self._drawn: dict[int, dict[int, StoredMask]] = {}
+        # what the layer shows by frame; a stroke is what differs from it
+        self._drawn: dict[int, ShownFrame] = {}
         self._spoilt: dict[int, Box] = {}
         self._hidden: frozenset[int] = frozenset()
 
@@ -96,17 +97,18 @@ class LabelWriter:
         refresh
             Whether the viewer shows this frame and must read it again.
         """
-        drawn = self._drawn.get(frame_idx, {})
-        now = self._masks(frame_idx)
-        changed = set(drawn) | set(now)
+        drawn = self._drawn.get(frame_idx, ShownFrame())
+        now = self._session.document.shown(frame_idx)
+        before, after = drawn.masks, now.masks
+        changed = set(before) | set(after)
         if obj_ids is not None:
             # others may have changed too and be told of later: what is drawn is one moment
-            unseen = {key for key in changed if drawn.get(key) is not now.get(key)}
-            changed = unseen | set(obj_ids)
-        boxes = [box_of(masks[key]) for masks in (drawn, now) for key in changed if key in masks]
+            unseen = {key for key in changed if before.get(key) is not after.get(key)}
+            changed = unseen | (drawn.accepted ^ now.accepted) | set(obj_ids)
+        boxes = [box_of(masks[key]) for masks in (before, after) for key in changed if key in masks]
         if frame_idx in self._spoilt:
             boxes.append(self._spoilt.pop(frame_idx))
-        if now:
+        if after:
             self._drawn[frame_idx] = now
         else:
             self._drawn.pop(frame_idx, None)
@@ -115,7 +117,7 @@ class LabelWriter:
 
     def drawn_labels(self, frame_idx: int, region: Region) -> NDArray[np.unsignedinteger]:
         """Return a region of a frame as it was written last, whatever a person has done to it."""
-        return self._composed(self._drawn.get(frame_idx, {}), region)
+        return self._composed(self._drawn.get(frame_idx, ShownFrame()), region)
 
     def spoil(self, frame_idx: int, region: Region) -> None:
         """Have a region written anew with the next change of its frame."""
@@ -124,11 +126,12 @@ class LabelWriter:
 
     def preview(self, layer: Labels, frame_idx: int, obj_id: int, mask: StoredMask) -> None:
         """Show an object as if `mask` were its mask, until the frame is written next."""
-        drawn = self._drawn.get(frame_idx, {})
-        boxes = [box_of(known) for known in (drawn.get(obj_id), mask) if known is not None]
+        drawn = self._drawn.get(frame_idx, ShownFrame())
+        boxes = [box_of(known) for known in (drawn.masks.get(obj_id), mask) if known is not None]
         box = _around(boxes)
         self._spoilt[frame_idx] = box
-        self._put(layer, frame_idx, {**drawn, obj_id: mask}, [box], refresh=True)
+        shown = replace(drawn, masks={**drawn.masks, obj_id: mask})
+        self._put(layer, frame_idx, shown, [box], refresh=True)
 
     def show_colours(self, layer: Labels, hidden: frozenset[int]) -> None:
         """Show all objects but the hidden ones."""
@@ -141,14 +144,14 @@ class LabelWriter:
         self,
         layer: Labels,
         frame_idx: int,
-        masks: Mapping[int, StoredMask],
+        shown: ShownFrame,
         boxes: Sequence[Box],
         *,
         refresh: bool,
     ) -> None:
         top, left, bottom, right = _around(boxes)
         rows, columns = slice(top, bottom), slice(left, right)
-        labels = self._composed(masks, (rows, columns))
+        labels = self._composed(shown, (rows, columns))
         if np.dtype(layer.data.dtype).itemsize < labels.dtype.itemsize:
             widen(layer, labels.dtype, self._geometry)
         if int(labels.max(initial=0)) >= len(layer.colormap.colors):
@@ -157,19 +160,9 @@ class LabelWriter:
         if refresh and layer.visible:
             layer.refresh(extent=False, highlight=False, thumbnail=False)
 
-    def _composed(
-        self, masks: Mapping[int, StoredMask], region: Region
-    ) -> NDArray[np.unsignedinteger]:
-        height, width = self._session.height, self._session.width
-        dtype = label_dtype({*self._session.document.objects, *masks})
-        return compose_labels(masks.items(), height, width, dtype, region)
-
-    def _masks(self, frame_idx: int) -> dict[int, StoredMask]:
-        return {
-            obj_id: mask
-            for obj_id, state in self._session.document.objects.items()
-            if (mask := state.masks.get(frame_idx)) is not None and not mask.is_empty
-        }
+    def _composed(self, shown: ShownFrame, region: Region) -> NDArray[np.unsignedinteger]:
+        dtype = label_dtype({*self._session.document.objects, *shown.masks})
+        return shown.labels(self._session.height, self._session.width, dtype, region)
 
 
 def box_of(mask: StoredMask) -> Box:

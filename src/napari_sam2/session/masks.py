@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from sam2_backbone.inference.packed_mask import PackedMask
 _STEPS = 8.0
 #: Given to the pixels of a mask that a person drew, a logit of 12: surer than nearly any answer.
 DRAWN = np.int8(12.0 * _STEPS)
+#: More than any stored logit: puts what a person has accepted above everything else.
+_ABOVE_ALL = 256
 
 Region = tuple[slice, slice]
 
@@ -56,6 +58,16 @@ class StoredMask:
     def is_empty(self) -> bool:
         """Whether the object has no pixel on this frame."""
         return self.logits.size == 0
+
+    def may_overlap(self, other: StoredMask) -> bool:
+        """Whether the boxes of two masks of a frame have a pixel in common."""
+        starts, others = (self.top, self.left), (other.top, other.left)
+        return all(
+            max(first, second) < min(first + length, second + other_length)
+            for first, length, second, other_length in zip(
+                starts, self.logits.shape, others, other.logits.shape, strict=True
+            )
+        )
 
     def to_array(self, height: int, width: int) -> npt.NDArray[np.bool_]:
         """Return the mask of the whole frame, ``(H, W)`` bool."""
@@ -142,9 +154,13 @@ def compose_labels(
     width: int,
     dtype: np.dtype[np.unsignedinteger],
     region: Region | None = None,
+    *,
+    accepted: Collection[int] = (),
 ) -> npt.NDArray[np.unsignedinteger]:
     """
     Paint masks into one label image; where two overlap the higher logit wins, then the first.
+
+    What a person has accepted comes before what is not, in the same order.
 
     Parameters
     ----------
@@ -156,12 +172,14 @@ def compose_labels(
         Of the labels.
     region
         Rows and columns to return; the whole frame if ``None``.
+    accepted
+        Ids of objects that keep their pixels, however sure one that is not among them is of them.
     """
     rows, columns = region if region is not None else (slice(None), slice(None))
     y0, y1, _ = rows.indices(height)
     x0, x1, _ = columns.indices(width)
     labels = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), dtype)
-    highest = np.zeros(labels.shape, np.int8)
+    highest = np.zeros(labels.shape, np.int16)
     for obj_id, mask in masks:
         top, bottom = max(mask.top, y0), min(mask.top + mask.logits.shape[0], y1)
         left, right = max(mask.left, x0), min(mask.left + mask.logits.shape[1], x1)
@@ -169,7 +187,8 @@ def compose_labels(
             continue
         crop = mask.logits[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
         target = np.s_[top - y0 : bottom - y0, left - x0 : right - x0]
-        wins = crop > highest[target]
+        sureness = crop.astype(np.int16) + (_ABOVE_ALL if obj_id in accepted else 0)
+        wins = (crop > 0) & (sureness > highest[target])
         labels[target][wins] = obj_id
-        highest[target][wins] = crop[wins]
+        highest[target][wins] = sureness[wins]
     return labels

@@ -102,7 +102,7 @@ def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
             ledger.document.with_object(after),
             LockObject(state.obj_id, locked),
         )
-        ledger.later(ledger.events.objects_changed.emit)
+        _tell_of_locks(ledger, state.obj_id, state.masks)
 
 
 def set_locks(ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int], *, locked: bool) -> None:
@@ -128,7 +128,14 @@ def set_locks(ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int], *, lo
             ledger.document.with_object(replace(state, locked=after)),
             SetLocks(state.obj_id, chosen, locked),
         )
-        ledger.later(ledger.events.objects_changed.emit)
+        _tell_of_locks(ledger, state.obj_id, chosen)
+
+
+def _tell_of_locks(ledger: Ledger, obj_id: int, frames: Iterable[int]) -> None:
+    """Say that locks have changed, and the labels where the object meets another."""
+    ledger.later(ledger.events.objects_changed.emit)
+    for frame_idx in ledger.document.contested_frames(obj_id, frames):
+        ledger.later(ledger.events.masks_changed.emit, frame_idx, (obj_id,))
 
 
 def remove_objects(session: Session, obj_ids: Iterable[int]) -> None:

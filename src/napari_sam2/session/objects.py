@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -123,6 +123,25 @@ class ObjectState:
 
 
 @dataclass(frozen=True)
+class ShownFrame:
+    """The masks of one frame at one moment, by object, and whose of them a person has accepted."""
+
+    masks: Mapping[int, StoredMask] = field(default_factory=dict)
+    accepted: frozenset[int] = frozenset()
+
+    def labels(
+        self,
+        height: int,
+        width: int,
+        dtype: np.dtype[np.unsignedinteger],
+        region: Region | None = None,
+    ) -> npt.NDArray[np.unsignedinteger]:
+        """Return the label image ``(H, W)``, or a region of it."""
+        masks = self.masks.items()
+        return compose_labels(masks, height, width, dtype, region, accepted=self.accepted)
+
+
+@dataclass(frozen=True)
 class Document:
     """All objects of a session, by id, in the order in which they were made."""
 
@@ -140,9 +159,29 @@ class Document:
         self, frame_idx: int, height: int, width: int, region: Region | None = None
     ) -> npt.NDArray[np.unsignedinteger]:
         """Return the label image ``(H, W)`` of a frame, or a region of it."""
-        masks = (
-            (obj_id, state.masks[frame_idx])
+        return self.shown(frame_idx).labels(height, width, label_dtype(self.objects), region)
+
+    def shown(self, frame_idx: int) -> ShownFrame:
+        """Return what there is to see of a frame."""
+        here = {
+            obj_id: state
             for obj_id, state in self.objects.items()
-            if frame_idx in state.masks
+            if (mask := state.masks.get(frame_idx)) is not None and not mask.is_empty
+        }
+        return ShownFrame(
+            {obj_id: state.masks[frame_idx] for obj_id, state in here.items()},
+            frozenset(obj_id for obj_id, state in here.items() if state.protects(frame_idx)),
         )
-        return compose_labels(masks, height, width, label_dtype(self.objects), region)
+
+    def contested_frames(self, obj_id: int, frames: Iterable[int]) -> list[int]:
+        """Return the frames on which the box of an object's mask meets that of another."""
+        mine = self.objects[obj_id].masks
+        others = [state.masks for key, state in self.objects.items() if key != obj_id]
+        return [
+            frame_idx
+            for frame_idx in sorted(mine.keys() & set(frames))
+            if any(
+                (mask := masks.get(frame_idx)) is not None and mask.may_overlap(mine[frame_idx])
+                for masks in others
+            )
+        ]
