@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -202,6 +203,16 @@ def test_nothing_is_said_after_the_end(jobs, qtbot) -> None:
     assert not jobs.start(lambda: iter(()))
     qtbot.wait(50)
     assert heard.done == []
+
+
+def test_what_is_owed_is_done_at_the_end_and_all_that_came_before_it(jobs, qtbot) -> None:
+    gate, done = threading.Event(), []
+    jobs.ask("running", lambda: gate.wait(5))
+    for key in ("prompt", "save", "idle"):
+        jobs.ask(key, partial(done.append, key), owed=key == "save")
+    threading.Timer(0.1, gate.set).start()
+    jobs.stop()
+    assert done == ["prompt", "save"]
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,21 @@ the main thread.
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
+_log = logging.getLogger(__name__)
+
 Steps = Callable[[], Iterator[object]]
 
 # steps computed ahead of the window; more would only make cancelling late
 _LARGEST_LEAD = 2
+# seconds that the end of a window waits: for the step that is under way, for a file to be written
+_PATIENCE, _LONG_PATIENCE = 5.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Jobs(QObject):
         super().__init__()
         self._wake = threading.Condition()
         self._requests: dict[Hashable, Callable[[], object]] = {}
+        self._owed: set[Hashable] = set()
         self._running: Hashable | None = None
         self._steps: Steps | None = None
         self._generation = 0
@@ -78,14 +84,19 @@ class Jobs(QObject):
 
     # Called in the main thread
 
-    def ask(self, key: Hashable, call: Callable[[], object]) -> None:
-        """Have something done as soon as the worker is free, instead of a waiting namesake."""
+    def ask(self, key: Hashable, call: Callable[[], object], *, owed: bool = False) -> None:
+        """Have something done as soon as the worker is free, instead of a waiting namesake.
+
+        What is `owed`, such as a file, is done even if the window is closed before, and so is
+        what was asked before it.
+        """
         with self._wake:
             if self._stopped:
                 return
             # behind what was asked since, which may change how this is answered
             self._requests.pop(key, None)
             self._requests[key] = call
+            (self._owed.add if owed else self._owed.discard)(key)
             self._start_thread()
             self._wake.notify()
 
@@ -119,16 +130,21 @@ class Jobs(QObject):
                 self._cancelled, self._paused = True, False
                 self._wake.notify()
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """End the thread for good, waiting for the step it is in; nothing is said afterwards."""
+    def stop(self) -> None:
+        """End the thread for good, after the step it is in and all that is owed.
+
+        Nothing is said afterwards.
+        """
         with self._wake:
             self._stopped = True
-            self._requests.clear()
+            while self._requests and next(reversed(self._requests)) not in self._owed:
+                self._requests.popitem()
+            writes = bool(self._requests) or self._running in self._owed
             self._wake.notify()
         atexit.unregister(self.stop)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+            thread.join(_LONG_PATIENCE if writes else _PATIENCE)
 
     @property
     def has_long_job(self) -> bool:
@@ -194,7 +210,7 @@ class Jobs(QObject):
                 self._running = None
                 while not (self._stopped or self._requests or self._may_step(steps is not None)):
                     self._wake.wait()
-                if self._stopped:
+                if self._stopped and not self._requests:
                     break
                 request = None
                 if self._requests:
@@ -242,10 +258,13 @@ class Jobs(QObject):
     def _report(self, report: Report) -> None:
         with self._wake:
             if self._stopped:
+                if report.error is not None:
+                    _log.warning("not done before the end: %s", report.error)
                 return
             self._undelivered += 1
             # in one go: between the two nothing would ever tell that all is settled
             self._running = None
+            self._owed.discard(report.key)
         self._reported.emit(report)
 
 

@@ -186,15 +186,16 @@ class OpenSession(QObject):
         """Have the next answers given by another network."""
         self._jobs.ask(Request(self, "variant"), partial(self.session.set_variant, variant))
 
-    def edit(self, call: Callable[[], object], what: str = "edit") -> None:
+    def edit(self, call: Callable[[], object], what: str = "edit", *, owed: bool = False) -> None:
         """
         Have the worker change something of the session, after all that was asked before.
 
-        What the call returns is told, if it is a sentence.
+        What the call returns is told, if it is a sentence. What is `owed` is done even if the
+        window is closed before.
         """
         if self._timer.isActive():
             self.collect()
-        self._jobs.ask(Request(self, what, number=next(self._numbers)), call)
+        self._jobs.ask(Request(self, what, number=next(self._numbers)), call, owed=owed)
 
     def restore(self, call: Callable[[], object]) -> None:
         """Have the worker open other work, and show the image as it was shown then."""

@@ -61,7 +61,8 @@ class WorkRequests(QObject):
         current = self._images.current
         if current is not None:
             current.session.placement = placement_of(current.image, current.geometry)
-            current.edit(partial(_save, current.session, current.autosave, Path(path)))
+            save = partial(_save, current.session, current.autosave, Path(path))
+            current.edit(save, owed=True)
 
     def save_now(self, path: str | Path) -> None:
         """Write the session as it is to a file before anything else is done."""
