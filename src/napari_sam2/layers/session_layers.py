@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam2.layers.geometry import layer_matrix
 from napari_sam2.session.files import Placement
 from napari_sam2.session.images import is_array_file, read_array
 
@@ -102,7 +104,7 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
 
 
 def placement_of(image: Image, geometry: FrameGeometry) -> Placement:
-    """Read where the frames of a layer lie; a rotation, shear or affine is not part of it."""
+    """Read where the frames of a layer lie."""
     axes = (geometry.frame_axis, *geometry.plane_axes)
     labels = [str(label) for label in image.axis_labels]
     scale, translate, units, names = [], [], [], []
@@ -111,7 +113,24 @@ def placement_of(image: Image, geometry: FrameGeometry) -> Placement:
         translate.append(0.0 if axis is None else float(image.translate[axis]))
         units.append("pixel" if axis is None else str(image.units[axis]))
         names.append("frame" if axis is None else labels[axis])
-    return Placement(tuple(scale), tuple(translate), tuple(units), tuple(names))  # type: ignore[arg-type]
+    turned = _turned(image, axes, scale, translate)
+    return Placement(tuple(scale), tuple(translate), tuple(units), tuple(names), turned)
+
+
+def _turned(
+    image: Image, axes: Sequence[int | None], scale: Sequence[float], translate: Sequence[float]
+) -> tuple[tuple[float, ...], ...]:
+    """Return what rotation, shear and affine add to scale and translate; empty for nothing."""
+    here = [at for at, axis in enumerate(axes) if axis is not None] + [len(axes)]
+    there = [axis for axis in axes if axis is not None] + [image.ndim]
+    placed = np.eye(len(axes) + 1)  # from frame, row and column to the world
+    placed[np.ix_(here, here)] = layer_matrix(image)[np.ix_(there, there)]
+    plain = np.diag([*scale, 1.0])
+    plain[:-1, -1] = translate
+    turned = placed @ np.linalg.inv(plain)
+    if np.allclose(turned, np.eye(len(turned)), atol=1e-9):
+        return ()
+    return tuple(tuple(float(value) for value in line) for line in turned)
 
 
 def _placed(placement: Placement | None, is_single: bool) -> dict[str, Any]:
@@ -123,6 +142,8 @@ def _placed(placement: Placement | None, is_single: bool) -> dict[str, Any]:
         "translate": placement.translate[first:],
         "units": placement.units[first:],
     }
+    if placement.affine:
+        options["affine"] = np.asarray(placement.affine)[first:, first:]
     labels = placement.axis_labels[first:]
     # napari's own, which are numbers, are left to it
     if not any(label.lstrip("-").isdigit() for label in labels):

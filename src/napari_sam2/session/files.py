@@ -65,7 +65,7 @@ class SavedImage:
 @dataclass(frozen=True)
 class Placement:
     """
-    Where the frames of an image lie in the world, along frame, rows and columns.
+    Where the frames of an image lie in the world: three values, along frame, rows and columns.
 
     Attributes
     ----------
@@ -75,12 +75,16 @@ class Placement:
         As pint names them.
     axis_labels
         Names of the axes.
+    affine
+        Rows of the (4, 4) matrix that turns or shears what scale and translate have placed, in
+        homogeneous coordinates; empty where there is none.
     """
 
-    scale: tuple[float, float, float]
-    translate: tuple[float, float, float]
-    units: tuple[str, str, str]
-    axis_labels: tuple[str, str, str]
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    axis_labels: tuple[str, ...]
+    affine: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,10 @@ def read(path: Path) -> SavedSession:
 
 
 def _decode_placement(row: Mapping[str, Any] | None) -> Placement | None:
-    return None if row is None else Placement(**{name: tuple(row[name]) for name in row})
+    if row is None:
+        return None
+    named = {name: tuple(values) for name, values in row.items() if name != "affine"}
+    return Placement(**named, affine=tuple(tuple(line) for line in row.get("affine", ())))
 
 
 def is_session(path: Path) -> bool:

@@ -130,6 +130,7 @@ def _finish(ledger: Ledger, request: Propagate, num_steps: int) -> None:
     if request.direction != "both" or request.frames is not None:
         return
     objects = dict(ledger.document.objects)
+    ledger.later(ledger.events.objects_changed.emit)
     for obj_id in objects if request.obj_ids is None else request.obj_ids:
         if obj_id in objects:
             objects[obj_id] = replace(objects[obj_id], outdated=frozenset())

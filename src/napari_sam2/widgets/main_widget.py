@@ -260,6 +260,7 @@ class AnnotateWidget(QWidget):
         self._images.noticed.connect(self._say)
         self._images.failed.connect(self._on_failure)
         self._images.removed.connect(self._on_removed)
+        self._images.closing.connect(self._run.let_go)
         self._images.session_named.connect(self._work.load)
         self._images.layer_made.connect(self._keys.bind_layer)
         self._keys.changed.connect(self._show_keys)

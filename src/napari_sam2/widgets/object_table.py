@@ -20,7 +20,8 @@ _NAME, _STATE, _SCORE, _AREA, _SHOWN, _LOCKED = range(6)
 _HEADERS = ("Object", "State", "Score", "Area", "See", "Lock")
 _TIPS = (
     "Name; double-click to change it.",
-    "On the frame on display: prompted, tracked, locked, absent, or not reached yet.",
+    "On the frame on display: prompted, tracked, locked, absent, or not reached yet; outdated "
+    "where a later prompt may change the mask: propagate again.",
     "Predicted overlap (IoU) of the mask on the frame on display with the object, 0 to 1.",
     "Area of the mask on the frame on display: pixels, or the square of the image's unit.",
     "Whether the object is drawn; a hidden one stays in the labels.",
@@ -198,6 +199,8 @@ def state_on(state: ObjectState, frame_idx: int | None) -> str:
         return "locked"
     if frame_idx in state.prompts:
         return "prompted"
+    if frame_idx in state.outdated:
+        return "outdated"
     return "absent" if mask.is_empty else "tracked"
 
 

@@ -43,6 +43,8 @@ class OpenImages(QObject):
     """A layer of an open session, to which keys are to be bound."""
     removed = Signal(str)
     """Name of the image in hand that was taken out of the viewer."""
+    closing = Signal(object)
+    """The `OpenSession` that is about to be let go of."""
 
     def __init__(self, viewer: Any, jobs: Jobs, preferences: Preferences) -> None:
         super().__init__()
@@ -205,8 +207,8 @@ class OpenImages(QObject):
         return opened
 
     def _close(self, opened: OpenSession) -> None:
+        self.closing.emit(opened)
         if opened is self.current:
-            self._jobs.cancel()
             self.current = None
         del self._sessions[opened.image.unique_id]
         opened.stop()

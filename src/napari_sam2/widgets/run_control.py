@@ -41,7 +41,7 @@ class LongRun:
 
 
 class RunControl(QObject):
-    """At most one long run, of the session in hand."""
+    """At most one long run, of one of the open sessions."""
 
     changed = Signal()
     """It began, went on, was held, or ended."""
@@ -95,6 +95,11 @@ class RunControl(QObject):
     def cancel(self) -> None:
         """End after the step it is at."""
         self._jobs.cancel()
+
+    def let_go(self, opened: OpenSession) -> None:
+        """End what is done for a session that is about to close."""
+        if opened is self._opened:
+            self.cancel()
 
     def _on_step(self, number: int) -> None:
         if self.progress is not None and self._opened is not None:

@@ -1,0 +1,36 @@
+"""The image of a session file lies in the world where it lay when the session was saved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+from napari_sam2.layers.session_layers import placement_of, session_layers
+from napari_sam2.session import files
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize(
+    "turned", [{}, {"rotate": 20, "shear": [0.2]}, {"affine": np.diag([3, 0.5, 1.0])}]
+)
+def test_a_saved_image_comes_back_where_it_was(bench, tmp_path, single, turned) -> None:
+    rng = np.random.default_rng(3)
+    data = rng.random((20, 30) if single else (4, 20, 30))
+    place = {"scale": (2, 0.3, 0.7), "translate": (5, 1, -2), "units": ("s", "um", "um")}
+    if single:
+        place = {name: values[1:] for name, values in place.items()}
+    elif "rotate" in turned:
+        turned = {"rotate": (0, 0, 20), "shear": [0, 0, 0.2]}
+    elif turned:
+        turned = {"affine": np.diag([1, 3, 0.5, 1.0])}
+    here = bench(data, **place, **turned)
+    here.session.placement = placement_of(here.image, here.geometry)
+    assert bool(here.session.placement.affine) == bool(turned)
+    here.session.save(tmp_path / "session.json")
+    (found,) = session_layers(files.read(tmp_path / "session.json"))
+    layer = ViewerModel().add_layer(Layer.create(*found))
+    assert layer.units == here.image.units
+    for point in rng.uniform(0, 20, (5, data.ndim)):
+        np.testing.assert_allclose(layer.data_to_world(point), here.image.data_to_world(point))
