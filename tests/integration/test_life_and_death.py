@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 from fakes import moving_discs
@@ -80,6 +81,22 @@ def test_images_come_and_go(viewer, slow_model, qtbot, messages) -> None:
     annotator.wait(timeout=20)
     assert annotator.session is None
     assert messages == []
+
+
+@pytest.mark.parametrize("removed", ["first", "second"])
+def test_a_run_ends_with_its_own_image_only(viewer, slow_model, qtbot, removed) -> None:
+    layers = {"first": viewer.add_image(moving_discs(num_frames=60), name="first")}
+    annotator = annotate(viewer, layers["first"])
+    annotator.points_layer.add((0, 12, 12))
+    annotator.propagate()
+    labels = annotator.labels_layer
+    qtbot.waitUntil(lambda: labels.data[3].any(), timeout=20_000)
+    layers["second"] = viewer.add_image(moving_discs(), name="second")
+    annotate(viewer, layers["second"])
+    viewer.layers.remove(layers[removed])
+    qtbot.wait(100)
+    qtbot.waitUntil(lambda: annotator.is_settled, timeout=60_000)
+    assert bool(labels.data[50].any()) == (removed == "second")
 
 
 def test_the_image_is_moved_under_its_markers(viewer, fake_model) -> None:
