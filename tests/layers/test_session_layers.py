@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -34,3 +35,18 @@ def test_a_saved_image_comes_back_where_it_was(bench, tmp_path, single, turned) 
     assert layer.units == here.image.units
     for point in rng.uniform(0, 20, (5, data.ndim)):
         np.testing.assert_allclose(layer.data_to_world(point), here.image.data_to_world(point))
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_a_picture_file_comes_back(bench, tmp_path, shape) -> None:
+    pixels = np.random.default_rng(3).integers(0, 255, shape, np.uint8)
+    iio.imwrite(tmp_path / "cell.png", pixels)
+    here = bench(pixels, scale=(0.3, 0.7), rgb=len(shape) == 3)
+    here.session.path = tmp_path / "cell.png"
+    here.session.placement = placement_of(here.image, here.geometry)
+    here.session.save(tmp_path / "session.json")
+    (found,) = session_layers(files.read(tmp_path / "session.json"))
+    layer = Layer.create(*found)
+    np.testing.assert_array_equal(layer.data, pixels)
+    assert layer.rgb == here.image.rgb
+    np.testing.assert_allclose(layer.scale, (0.3, 0.7))

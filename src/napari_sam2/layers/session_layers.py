@@ -80,9 +80,11 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
     image = saved.image
     name = saved.path.stem if found.name.startswith(saved.path.stem) else found.stem
     remembered = {_SESSION: str(saved.path), _IMAGE: str(found)}
-    is_single = image.num_frames == 1 and len(array.shape) == (4 if image.is_rgb else 3)
+    has_frame_axis = len(array.shape) - bool(image.is_rgb or image.num_channels) == 3
+    is_single = image.num_frames == 1
+    takes_first = is_single and has_frame_axis
     if not image.num_channels:
-        data = np.asarray(array[0]) if is_single else array
+        data = np.asarray(array[0]) if takes_first else array
         options = {"name": name, "rgb": image.is_rgb, "metadata": remembered}
         return [(data, options | _placed(saved.placement, is_single), "image")]
     layers = []
@@ -98,7 +100,7 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
             "visible": channel < len(_COLOURS),
         }
         options |= _placed(saved.placement, is_single)
-        layers.append((data[0] if is_single else data, options, "image"))
+        layers.append((data[0] if takes_first else data, options, "image"))
     # the image itself is on top, where the panel takes it
     return layers[::-1]
 
