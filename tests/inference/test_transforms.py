@@ -96,6 +96,15 @@ def test_nan_and_infinities_count_as_low() -> None:
     assert Intensities(1.0, 2.0).apply(image).tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int64", "float64", ">u4"])
+def test_small_differences_of_large_values_are_seen(dtype) -> None:
+    low = 1_000_000_000 if np.dtype(dtype).itemsize > 2 else 60_000
+    ramp = (low + np.arange(5)[None]).astype(dtype)
+    seen = Intensities(low, low + 4).apply(ramp)
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen, np.linspace(0, 1, 5)[None])
+
+
 def test_uint8_keeps_its_range_and_others_get_robust_percentiles() -> None:
     rng = np.random.default_rng(0)
     assert choose_intensities(image_source(np.full((4, 4), 7, np.uint8))) == Intensities(0, 255)

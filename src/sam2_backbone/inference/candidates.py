@@ -116,21 +116,6 @@ def first_of_duplicates(ious: Tensor, order: Sequence[int], threshold: float) ->
     return kept
 
 
-def box_nms(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """Positions of boxes (N, 4) x0, y0, x1, y1, best first, that overlap no better one too much."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    order = scores.argsort(descending=True, stable=True)
-    kept: list[int] = []
-    while order.numel():
-        first, rest = order[0], order[1:]
-        kept.append(int(first))
-        low = torch.maximum(boxes[first, :2], boxes[rest, :2])
-        high = torch.minimum(boxes[first, 2:], boxes[rest, 2:])
-        shared = (high - low).clamp(min=0).prod(-1)
-        order = rest[shared / (areas[first] + areas[rest] - shared) <= threshold]
-    return kept
-
-
 def candidate_from_logits(
     logits: NDArray[np.float32],
     view: View,

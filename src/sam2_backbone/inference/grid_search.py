@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torchvision.ops import nms
 
 from sam2_backbone.inference.candidates import (
     Candidate,
-    box_nms,
     candidate_from_logits,
     stability_scores,
 )
@@ -113,7 +113,7 @@ class GridSearch:
         if not found:
             return found
         boxes = torch.tensor([(c.left, c.top, c.right - 1, c.bottom - 1) for c in found]).float()
-        return [found[i] for i in box_nms(boxes, scores, self.settings.box_nms_thresh)]
+        return [found[i] for i in nms(boxes, scores, self.settings.box_nms_thresh).tolist()]
 
 
 def without_specks(candidate: Candidate, min_area: int) -> Candidate:

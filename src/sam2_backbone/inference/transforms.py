@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -90,13 +90,19 @@ class Intensities:
 
     def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map to 0…1 and clip; NaN and infinities count as `low`."""
-        values = np.asarray(pixels).astype(np.float32)  # native byte order, a copy
+        pixels = np.asarray(pixels)
+        # float32 holds 16 bits exactly; of larger values it would lose the small differences
+        is_narrow = np.can_cast(pixels.dtype, np.float32)
+        values: Any = pixels.astype(np.float32 if is_narrow else np.float64)  # a copy
         values[~np.isfinite(values)] = self.low
         span = self.high - self.low
         if span <= 0:
-            return np.zeros_like(values)
-        mapped: NDArray[np.float32] = (values - np.float32(self.low)) / np.float32(span)
-        return np.clip(mapped, 0, 1, out=mapped)
+            return np.zeros(values.shape, np.float32)
+        values -= values.dtype.type(self.low)
+        values /= values.dtype.type(span)
+        np.clip(values, 0, 1, out=values)
+        mapped: NDArray[np.float32] = values.astype(np.float32, copy=False)
+        return mapped
 
 
 def to_model_input(
