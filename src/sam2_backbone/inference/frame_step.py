@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from sam2_backbone.inference.postprocess import fill_small_holes, hide_absent
+from sam2_backbone.inference.postprocess import drop_far_pieces, fill_small_holes, hide_absent
 from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import (
     View,
@@ -227,6 +227,9 @@ class FrameStep:
             Prompts(mask_input=last),
             multimask_output=True,
         )
+        if last is not None:
+            near = drop_far_pieces(prediction.low_res_masks, last)
+            prediction = replace(prediction, low_res_masks=near)
         prediction = self._gated(state, prediction)
         best = prediction.best
         encoded = self.model.encode_memory(

@@ -1,4 +1,4 @@
-"""What is done to logits after the network: filling small holes, hiding absent objects."""
+"""What is done to logits after the network: holes, far pieces, absent objects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT
 
 MAX_HOLE_AREA = 8  # low-res pixels
 FILLED_LOGIT = 0.1
+DROPPED_LOGIT = -10.0
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
@@ -29,6 +30,32 @@ def fill_small_holes(low_res_masks: Tensor, max_area: int = MAX_HOLE_AREA) -> Te
         return low_res_masks
     is_hole = torch.from_numpy(holes).to(low_res_masks.device)
     return torch.where(is_hole, FILLED_LOGIT, low_res_masks)
+
+
+def drop_far_pieces(low_res_masks: Tensor, last: Tensor) -> Tensor:
+    """Take pieces of tracked masks away that were no part of the last mask, where another was.
+
+    Cells look alike: what memory finds again of one is easily also its neighbour. Both daughters
+    of a cell lie in the mother's mask. An object that has left its last place keeps all pieces.
+
+    Parameters
+    ----------
+    low_res_masks, last
+        Logits (N, M, l, l) and (N, 1, l, l), of the same views.
+    """
+    masks, before = (low_res_masks > 0).cpu().numpy(), (last > 0).cpu().numpy()
+    far = np.zeros_like(masks)
+    for row, column in np.ndindex(masks.shape[:2]):
+        pieces, count = ndimage.label(masks[row, column])
+        if count > 1:
+            kept = np.zeros(count + 1, bool)
+            kept[pieces[before[row, 0]]] = True
+            if kept[1:].any():
+                far[row, column] = (pieces > 0) & ~kept[pieces]
+    if not far.any():
+        return low_res_masks
+    is_far = torch.from_numpy(far).to(low_res_masks.device)
+    return torch.where(is_far, DROPPED_LOGIT, low_res_masks)
 
 
 def hide_absent(low_res_masks: Tensor, object_score_logits: Tensor) -> Tensor:
