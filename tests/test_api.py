@@ -218,6 +218,16 @@ def test_track_a_session_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tracked[frame_idx], session.labels(frame_idx))
 
 
+def test_another_answer_of_a_session_file_is_followed(tmp_path: Path) -> None:
+    session = Session(MOVIE, predictor_factory=FakePredictor)
+    session.set_prompts(session.new_object(), 0, points=[(12, 12)], candidate=1)
+    session.save(tmp_path / "session.json")
+    np.testing.assert_array_equal(track(MOVIE, tmp_path / "session.json")[0], session.labels(0))
+    first = Session(MOVIE, predictor_factory=FakePredictor)
+    first.add_point(first.new_object(), 0, (12, 12))
+    assert not np.array_equal(first.labels(0), session.labels(0))
+
+
 def test_a_mask_in_json_is_run_lengths(tmp_path: Path) -> None:
     mask = {"size": [48, 64], "counts": [48 * 10 + 5, 3, 48 * 64 - 48 * 10 - 8]}
     path = tmp_path / "prompts.json"

@@ -253,3 +253,28 @@ def test_tracks_replace_only_those_of_the_same_image(viewer, fake_model, message
     shown = [layer for layer in viewer.layers if isinstance(layer, Tracks)]
     assert shown == [others, made[0], again]
     assert messages == []
+
+
+def test_each_of_two_images_keeps_what_is_its_own(viewer, slow_model, qtbot, messages) -> None:
+    """Keys, undo and the table of measurements are for the image that a person works on."""
+    first, second = viewer.add_image(moving_discs(num_frames=40)), viewer.add_image(STACK)
+    annotator = annotate(viewer, first)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    points, session = annotator.points_layer, annotator.session
+    annotator.measure()
+    annotator.wait(timeout=20)
+    annotator.propagate()
+    qtbot.waitUntil(lambda: len(session.objects[0].mask_frames) > 2, timeout=20_000)
+    annotate(viewer, second)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.undo()
+    annotator.wait(timeout=60)
+    assert len(session.objects[0].mask_frames) == 40
+    assert annotator.image_layer == second
+    annotator._results.table.selectRow(0)
+    assert annotator.image_layer == first
+    annotate(viewer, second)
+    viewer.layers.selection.active = points
+    assert annotator.image_layer == first
+    assert messages == []

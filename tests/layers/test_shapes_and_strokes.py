@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
+from fakes import moving_discs
 from napari_sam2.layers.outlines import area_of, scribble_points
 
 
@@ -265,3 +266,19 @@ def test_selecting_a_click_chooses_its_object(bench) -> None:
     here.layers.points.mode = "select"
     here.layers.points.selected_data = {1}
     assert picked == [2]
+
+
+def test_a_stroke_beside_the_plane_of_the_session_is_refused_and_taken_back(bench) -> None:
+    here = bench(np.stack([moving_discs(4)] * 3, 1))
+    assert here.geometry.frame_axis == 0
+    ((axis, place),) = here.geometry.fixed
+    assert (axis, place) == (1, 1)
+    stray = (np.array([0, 0]), np.array([2, 1]), np.array([5, 5]), np.array([9, 9]))
+    here.layers.labels.data_setitem(stray, 3)
+    assert "looks at axis 1 at 1" in here.refusals[0]
+    here.layers.erase_strays()
+    labels = np.asarray(here.layers.labels.data)
+    assert labels[0, 2, 5, 9] == 0
+    assert labels[0, 1, 5, 9] == 3
+    assert here.session.mask(3, 0)[5, 9]
+    here.assert_shown()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -134,3 +134,8 @@ def test_what_the_network_is_given(rng) -> None:
     assert len(session.log) == 3  # looking is no action
     with pytest.raises(ValueError, match="no frame"):
         session.model_input(3)
+
+
+def test_numbers_of_numpy_become_plain() -> None:
+    channel = Channel(np.int64(0), np.uint16(3), np.float32(9), np.float64(0.5))
+    assert [type(value) for value in astuple(channel)] == [int, float, float, float]

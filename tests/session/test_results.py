@@ -16,6 +16,7 @@ from napari_sam2.session import export
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.export import export_labels
+from napari_sam2.session.images import signature_of
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
 from napari_sam2.session.measurements import Calibration, headers, measure, tracks, write_csv
 from napari_sam2.session.session import Session
@@ -199,3 +200,22 @@ def test_one_image_has_no_frame_axis(tmp_path) -> None:
     np.testing.assert_array_equal(group["0"][...], session.labels(0))
     with pytest.raises(ValueError, match="above 0"):
         Calibration((0, 1))
+
+
+def test_tiff_of_a_stack_has_a_z_axis(session, tmp_path) -> None:
+    path = tmp_path / "labels.ome.tif"
+    for _ in export_labels(session, path, Calibration((0.3, 0.3), "um", 2.0, "um")):
+        pass
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].axes == "ZYX"
+        assert 'PhysicalSizeZ="2.0"' in file.ome_metadata
+
+
+def test_alpha_is_neither_looked_at_nor_measured() -> None:
+    pixels = np.full((24, 24, 4), 30, np.uint8)
+    pixels[..., 3] = 255
+    session = Session(pixels, predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 0, (12, 12))
+    ((_, (row,)),) = measure(session, Calibration())
+    assert row.mean == 30
+    assert signature_of(session.source) == signature_of(Session(pixels[..., :3]).source)

@@ -17,7 +17,7 @@ from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_writer import LabelWriter
 from napari_sam2.layers.markers import MarkerBook, PromptEdit
 from napari_sam2.layers.prompt_layers import NO_OBJECT
-from napari_sam2.layers.strokes import Stroke, read_stroke, touched
+from napari_sam2.layers.strokes import Stroke, read_stroke, strays, touched
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class AnnotationLayers:
     object_picked = Signal(int)
     painted = Signal(object)
     """A `Stroke`; `restore_stroke` brings the layer in line with what the session makes of it."""
+    strayed = Signal()
+    """Painted beside the plane of the session; `erase_strays` takes it away once it is written."""
     layer_made = Signal(object)
     refused = Signal(str)
     image_removed = Signal()
@@ -65,6 +67,7 @@ class AnnotationLayers:
         self.geometry = geometry
         self._session = session
         self._writer = LabelWriter(session, geometry)
+        self._strays: list[tuple[slice, ...]] = []
         self._points: Points | None = None
         self._shapes: Shapes | None = None
         self._labels: Labels | None = None
@@ -240,6 +243,14 @@ class AnnotationLayers:
         self.ensure()
         self._writer.preview(self.labels, frame_idx, obj_id, mask)
 
+    def erase_strays(self) -> None:
+        """Take away what was painted beside the plane of the session, where it has no masks."""
+        if self._labels is not None and self._strays:
+            for block in self._strays:
+                self._labels.data[block] = 0
+            self._labels.refresh(extent=False, highlight=False, thumbnail=False)
+        self._strays.clear()
+
     def restore_stroke(self, stroke: Stroke) -> None:
         """Bring what a stroke touched in line with the session."""
         self._writer.spoil(stroke.frame_idx, stroke.region)
@@ -353,6 +364,11 @@ class AnnotationLayers:
                     f"Object {names} is locked on frame {frame_idx}: unlock it to paint there."
                 )
             self.painted.emit(stroke)
+        stray = strays(event.value, self.geometry)
+        if stray:
+            self._strays += stray
+            self.refused.emit(prompt_layers.off_plane(self.geometry))
+            self.strayed.emit()
 
     def _on_press(self, layer: Points, event: Any) -> None:
         """Let the right button say the opposite; napari adds a point for either at the release."""

@@ -174,6 +174,8 @@ class Composition:
 
     def adopt(self, settings: SessionSettings) -> None:
         """Show what a session that was opened has seen last, in the layers and here."""
+        if self._image.rgb:
+            return
         origins = {number: origin for origin, number in self._numbers.items()}
         channels = settings.channels
         if not channels and settings.value_range is not None:

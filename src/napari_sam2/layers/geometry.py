@@ -143,9 +143,9 @@ class FrameGeometry:
 
 
 def _nearest(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Round half up, so that pixel i owns [i − 0.5, i + 0.5)."""
+    """Round as napari does where it slices and paints: halves to the even neighbour."""
     finite = np.nan_to_num(values, nan=-1.0, posinf=-1.0, neginf=-1.0)
-    return np.floor(finite + 0.5).astype(np.int64)
+    return np.round(finite).astype(np.int64)
 
 
 def image_shape(image: Image) -> tuple[int, ...]:

@@ -225,7 +225,7 @@ def _read_points(
     for row, obj_id in enumerate(object_ids(points)):
         if not positions.on_plane[row]:
             refused.append(row)
-            reasons.append(_off_plane(geometry))
+            reasons.append(off_plane(geometry))
         elif not positions.inside[row]:
             refused.append(row)
             reasons.append("The click lies outside of the image; click on one of its pixels.")
@@ -283,7 +283,7 @@ def read_corners(
     """Read data coordinates (N, ndim) of a shape as pixels (N, 2) of one frame, or say why not."""
     corners = geometry.to_pixel(coords)
     if not corners.on_plane.all():
-        return None, 0, _off_plane(geometry)
+        return None, 0, off_plane(geometry)
     frame_idx = int(corners.frame_idx[0])
     if (corners.frame_idx != frame_idx).any() or not 0 <= frame_idx < geometry.num_frames:
         return None, 0, "The shape spans several frames or none; draw it on one frame."
@@ -303,7 +303,8 @@ def _read_box(
     return np.concatenate([low, high]), ""
 
 
-def _off_plane(geometry: FrameGeometry) -> str:
+def off_plane(geometry: FrameGeometry) -> str:
+    """Say where a session looks, to someone who works elsewhere."""
     places = ", ".join(f"axis {axis} at {position}" for axis, position in geometry.fixed)
     return f"This session looks at {places}; move that slider back, or choose the frame axis anew."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,36 @@ def _boxes_of(
     atom: Any, geometry: FrameGeometry
 ) -> Iterable[tuple[int, tuple[int, int, int, int]]]:
     """Yield frames and boxes of one atom, which is of one of two forms."""
+    spans = _spans(atom, geometry)
+    if not spans or any(
+        not spans[axis][0] <= position < spans[axis][1] for axis, position in geometry.fixed
+    ):
+        return
+    (top, bottom), (left, right) = (spans[axis] for axis in geometry.plane_axes)
+    first, last = (0, 1) if geometry.frame_axis is None else spans[geometry.frame_axis]
+    for frame_idx in range(first, last):
+        yield frame_idx, (top, left, bottom, right)
+
+
+def strays(atoms: Any, geometry: FrameGeometry) -> list[tuple[slice, ...]]:
+    """Return which blocks of the layer, beside the plane of the session, were painted on."""
+    blocks = []
+    for atom in atoms if isinstance(atoms, list) else [atoms]:
+        spans = _spans(atom, geometry)
+        if not spans:
+            continue
+        ranges = [range(*spans[axis]) for axis, _ in geometry.fixed]
+        for places in product(*ranges):
+            if places != tuple(position for _, position in geometry.fixed):
+                block = [slice(*span) for span in spans]
+                for (axis, _), place in zip(geometry.fixed, places, strict=True):
+                    block[axis] = slice(place, place + 1)
+                blocks.append(tuple(block))
+    return blocks
+
+
+def _spans(atom: Any, geometry: FrameGeometry) -> list[tuple[int, int]]:
+    """Return first and end of what an atom touches along each axis; nothing for an empty one."""
     spans = []
     slice_key = getattr(atom, "slice_key", None)
     for axis, length in enumerate(geometry.shape):
@@ -73,18 +104,12 @@ def _boxes_of(
         else:
             places = np.asarray(atom[0][axis])
             if places.size == 0:
-                return
+                return []
             start, stop = int(places.min()), int(places.max()) + 1
         if stop <= start:
-            return
+            return []
         spans.append((start, stop))
-    for axis, position in geometry.fixed:
-        if not spans[axis][0] <= position < spans[axis][1]:
-            return
-    (top, bottom), (left, right) = (spans[axis] for axis in geometry.plane_axes)
-    first, last = (0, 1) if geometry.frame_axis is None else spans[geometry.frame_axis]
-    for frame_idx in range(first, last):
-        yield frame_idx, (top, left, bottom, right)
+    return spans
 
 
 def _apply(

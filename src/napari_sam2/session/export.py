@@ -72,6 +72,7 @@ def _write_tiff(
     is_movie = session.num_frames > 1
     shape = (session.num_frames, session.height, session.width)
     dtype = label_dtype(document.objects).newbyteorder("<")
+    axes = "ZYX" if calibration.frame_unit in _LENGTHS else "TYX"
     pages = []  # labels shrink to about a hundredth
     for frame_idx in range(session.num_frames):
         labels = document.labels(frame_idx, session.height, session.width)
@@ -88,7 +89,7 @@ def _write_tiff(
             ome=True,
             compression="zlib",
             photometric="minisblack",
-            metadata={"axes": "TYX" if is_movie else "YX", **_ome_sizes(calibration)},
+            metadata={"axes": axes if is_movie else "YX", **_ome_sizes(calibration)},
         )
 
 
@@ -96,14 +97,21 @@ def _ome_sizes(calibration: Calibration) -> dict[str, Any]:
     """Return the attributes of OME-XML that say how large a pixel and a frame are."""
     sizes: dict[str, Any] = {}
     if calibration.unit in _LENGTHS:
-        unit = "µm" if calibration.unit == "um" else calibration.unit
+        unit = _ome_length(calibration.unit)
         height, width = calibration.pixel_size
         sizes |= {"PhysicalSizeY": height, "PhysicalSizeYUnit": unit}
         sizes |= {"PhysicalSizeX": width, "PhysicalSizeXUnit": unit}
     if calibration.frame_unit in _TIMES:
         sizes["TimeIncrement"] = calibration.frame_interval
         sizes["TimeIncrementUnit"] = calibration.frame_unit
+    elif calibration.frame_unit in _LENGTHS:
+        sizes["PhysicalSizeZ"] = calibration.frame_interval
+        sizes["PhysicalSizeZUnit"] = _ome_length(calibration.frame_unit)
     return sizes
+
+
+def _ome_length(unit: str) -> str:
+    return "µm" if unit == "um" else unit
 
 
 def _write_zarr(

@@ -114,10 +114,10 @@ class SavedSession:
         elif isinstance(image, (str, Path)):
             found = Path(image)
         source = _open(image, is_rgb=self.image.is_rgb, num_channels=self.image.num_channels)
-        if num_channels_of(source) and not self.image.num_channels:
+        if num_channels_of(source) > self.image.num_channels:
             raise ImageMismatchError(
-                f"The session {self.path.name} was made on the image alone, and further channels "
-                "belong to it now: take the image out of the viewer, add it again and open the "
+                f"The session {self.path.name} was made on fewer channels than belong to "
+                "the image now: take the image out of the viewer, add it again and open the "
                 "session then."
             )
         is_size = (source.num_frames, source.height, source.width)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError
 
@@ -191,6 +192,11 @@ def _read_zarr(path: Path) -> Any:
     raise ValueError(f"the zarr group holds {len(arrays)} arrays, none named 0")
 
 
+def without_alpha(source: FrameSource, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a frame without the fourth channel of a colour image: it is not looked at."""
+    return frame[..., :3] if source.is_rgb and not num_channels_of(source) else frame
+
+
 def signature_of(source: FrameSource) -> str:
     """Return a fingerprint of a movie: its size and dtype, and the pixels of a few frames."""
     digest = hashlib.sha256()
@@ -199,7 +205,7 @@ def signature_of(source: FrameSource) -> str:
     last = source.num_frames - 1
     frames = {round(last * step / (_SIGNATURE_FRAMES - 1)) for step in range(_SIGNATURE_FRAMES)}
     for frame_idx in sorted(frames):
-        frame = np.asarray(source.read(frame_idx))
+        frame = without_alpha(source, np.asarray(source.read(frame_idx)))
         native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
         digest.update(np.ascontiguousarray(native).tobytes())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ class Channel:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
+        # numbers of NumPy cannot be written to a session file
+        object.__setattr__(self, "index", operator.index(self.index))
+        for name in ("low", "high", "gamma"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.index < 0:
             raise ValueError(f"A channel's index begins at 0, got {self.index}.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):

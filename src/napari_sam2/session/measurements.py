@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.atomic import written_whole
-from napari_sam2.session.images import num_channels_of
+from napari_sam2.session.images import num_channels_of, without_alpha
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -138,7 +138,8 @@ def _measure_frame(
     from skimage.measure import regionprops_table
 
     labels = session.labels(frame_idx)
-    intensity = np.asarray(session.source.read(frame_idx), dtype=np.float64)
+    frame = without_alpha(session.source, np.asarray(session.source.read(frame_idx)))
+    intensity = frame.astype(np.float64)
     if num_channels_of(session.source):
         intensity = intensity[..., 0]  # of composed channels the image itself
     elif intensity.ndim == 3:

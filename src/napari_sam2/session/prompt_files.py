@@ -67,6 +67,7 @@ def prompt(session: Session, prompts: Prompts) -> None:
             point_labels=frame_prompts.point_labels,
             box=frame_prompts.box,
             mask=frame_prompts.mask,
+            candidate=frame_prompts.candidate,
         )
 
 

@@ -213,6 +213,8 @@ class PromptRecord:
         x0, y0, x1, y1, edges, or ``None``.
     mask
         ``(H, W)`` bool, or ``None``.
+    candidate
+        Which of the answers to a first click is taken, the best one being 0.
     """
 
     frame_idx: int
@@ -221,6 +223,7 @@ class PromptRecord:
     point_labels: npt.ArrayLike | None = None
     box: npt.ArrayLike | None = None
     mask: npt.ArrayLike | PackedMask | None = None
+    candidate: int = 0
 
     def to_frame_prompts(self, *, height: int, width: int) -> FramePrompts:
         """Check against the frame's size and turn to (y, x)."""
@@ -237,6 +240,7 @@ class PromptRecord:
             self.mask,
             height=height,
             width=width,
+            candidate=self.candidate,
         )
 
     @classmethod
@@ -250,6 +254,7 @@ class PromptRecord:
             point_labels=prompts.point_labels if has_points else None,
             box=None if prompts.box is None else swap_xy(prompts.box),
             mask=prompts.mask,
+            candidate=prompts.candidate,
         )
 
 

@@ -62,6 +62,7 @@ class OpenImages(QObject):
         self._opening = QTimer(self)
         self._opening.setSingleShot(True)
         self._opening.timeout.connect(self._open_default)
+        viewer.layers.selection.events.active.connect(self._on_active_layer)
 
     @property
     def images(self) -> list[Image]:
@@ -114,11 +115,12 @@ class OpenImages(QObject):
         saved = None
         known = self._sessions.get(image.unique_id)
         world_units = self._viewer.layers.units
+        if known is None and frame_axis is None and session_of(image) is not None:
+            frame_axis = 0 if image.ndim == 3 else None  # as the image of a session is laid out
         wanted = geo.choose_geometry(
             image, self._viewer.dims, frame_axis=frame_axis, world_units=world_units
         )
-        same_axis = known is not None and wanted.frame_axis == known.geometry.frame_axis
-        if known is not None and (frame_axis is None or same_axis):
+        if known is not None and (frame_axis is None or wanted == known.geometry):
             if variant is not None and variant != known.session.variant:
                 known.session.set_variant(variant)
         else:
@@ -160,6 +162,15 @@ class OpenImages(QObject):
         if self.current is not None:
             self.current.use_variant(variant)
 
+    def take_in_hand(self, opened: OpenSession) -> bool:
+        """Go on with an open session; False if it is open no more."""
+        if opened not in self._sessions.values():
+            return False
+        if opened is not self.current:
+            self.current = opened
+            self.chosen.emit()
+        return True
+
     def set_polarity(self, positive: bool) -> None:
         """Make the next clicks positive or negative, on all images."""
         self._positive = positive
@@ -168,6 +179,7 @@ class OpenImages(QObject):
 
     def stop(self) -> None:
         """Let go of all layers; they stay with the person."""
+        self._viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         while self._sessions:
             self._sessions.popitem()[1].stop()
 
@@ -212,6 +224,12 @@ class OpenImages(QObject):
             self.current = None
         del self._sessions[opened.image.unique_id]
         opened.stop()
+
+    def _on_active_layer(self, event: Any) -> None:
+        """Keys and buttons are for the image whose layer a person works on."""
+        for opened in self._sessions.values():
+            if event.value is not None and opened.layers.owns(event.value):
+                self.take_in_hand(opened)
 
     def _on_layer_made(self, layer: Any) -> None:
         self.layer_made.emit(layer)

@@ -114,6 +114,7 @@ class OpenSession(QObject):
         self.layers.markers_changed.connect(self._on_markers)
         self.layers.object_picked.connect(self.choose)
         self.layers.painted.connect(self._on_painted)
+        self.layers.strayed.connect(self._on_strayed)
         self.layers.refused.connect(self._on_refused)
         self.layers.image_removed.connect(self._on_image_removed)
         self.found_work: Recovered | None = None
@@ -357,6 +358,10 @@ class OpenSession(QObject):
             self.use_intensities()
         call = partial(self.session.set_masks, stroke.frame_idx, stroke.masks)
         self._jobs.ask(Request(self, "paint", number=number), call)
+
+    def _on_strayed(self) -> None:
+        # napari tells of some strokes before it writes them
+        QTimer.singleShot(0, self.layers.erase_strays)
 
     def _on_refused(self, sentence: str) -> None:
         self.refused.emit(sentence)

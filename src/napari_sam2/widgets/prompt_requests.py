@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_sam2.layers.geometry import NO_FRAMES
 from napari_sam2.widgets.hover import RestingPointer
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
 
@@ -65,13 +64,13 @@ class PromptRequests(QObject):
     def undo(self) -> None:
         """Take the last step back; a run is ended first."""
         if self._images.current is not None:
-            self._run.cancel()
+            self._run.let_go(self._images.current)
             self._images.current.undo()
 
     def redo(self) -> None:
         """Do the last undone step again."""
         if self._images.current is not None:
-            self._run.cancel()
+            self._run.let_go(self._images.current)
             self._images.current.redo()
 
     def change_polarity(self) -> None:
@@ -105,12 +104,8 @@ class PromptRequests(QObject):
                 self._images.open_or_say(image)
 
     def _on_frame_axis(self, axis: int) -> None:
-        current = self._images.current
-        if current is None:
-            return
-        now = current.geometry.frame_axis
-        if axis != (NO_FRAMES if now is None else now):
-            self._images.open_or_say(current.image, axis)
+        if self._images.current is not None:
+            self._images.open_or_say(self._images.current.image, axis)
 
     def _on_variant(self, variant: str) -> None:
         if self._run.is_active:

@@ -46,6 +46,7 @@ class ResultRequests(QObject):
         self._images = images
         self._run = run
         self._table: MeasurementTable | None = None
+        self._measured: OpenSession | None = None
         panel.tracks_asked.connect(self.show_tracks)
         panel.measure_asked.connect(self.measure)
         panel.labels_asked.connect(self.ask_where_to_export_labels)
@@ -67,7 +68,7 @@ class ResultRequests(QObject):
         """Show whether there are masks, and keep the table at what is chosen."""
         current = self._images.current
         self._panel.show_ready(self.hindrance)
-        if self._table is not None and current is not None:
+        if self._table is not None and current is not None and current is self._measured:
             self._table.show_current(current.obj_id, current.frame_idx)
 
     def show_tracks(self) -> Tracks | None:
@@ -120,7 +121,7 @@ class ResultRequests(QObject):
             rows: list[Measurement] = []
             calibration = self._calibration(current)
             steps = partial(_measured, current.session, calibration, rows, path)
-            done = partial(self._on_measured, rows, calibration, path)
+            done = partial(self._on_measured, current, rows, calibration, path)
             count = partial(_frames_with_masks, current.session)
             run = LongRun(steps, count, "Measuring", "frames", done, is_kept=False)
             self._run.start(current, run)
@@ -132,7 +133,11 @@ class ResultRequests(QObject):
         return not self._run.is_active
 
     def _on_measured(
-        self, rows: list[Measurement], calibration: Calibration, path: Path | None
+        self,
+        opened: OpenSession,
+        rows: list[Measurement],
+        calibration: Calibration,
+        path: Path | None,
     ) -> None:
         if path is not None:
             self._tell(f"The table is in {path.name}. ")
@@ -144,6 +149,7 @@ class ResultRequests(QObject):
             self._viewer.window.add_dock_widget(
                 self._table, name="SAM 2 measurements", area="bottom"
             )
+        self._measured = opened
         self._table.show_rows(rows, calibration)
         self.show_ready()
 
@@ -151,10 +157,12 @@ class ResultRequests(QObject):
         self._table = None
 
     def _on_row_chosen(self, obj_id: int, frame_idx: int) -> None:
-        current = self._images.current
-        if current is not None and obj_id in current.session.document.objects:
-            current.choose(obj_id)
-            current.show_frame(frame_idx)
+        measured = self._measured
+        if measured is None or obj_id not in measured.session.document.objects:
+            return
+        if self._images.take_in_hand(measured):
+            measured.choose(obj_id)
+            measured.show_frame(frame_idx)
 
     def ask_where_to_export_labels(self) -> None:
         """Write the labels to a file that the person chooses."""

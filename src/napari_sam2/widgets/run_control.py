@@ -97,7 +97,7 @@ class RunControl(QObject):
         self._jobs.cancel()
 
     def let_go(self, opened: OpenSession) -> None:
-        """End what is done for a session that is about to close."""
+        """End what is done for a session that closes or goes back; other runs go on."""
         if opened is self._opened:
             self.cancel()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.results import calibration_of
 from napari_sam2.session.objects import Document
 from napari_sam2.widgets.object_table import TableView
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
@@ -41,14 +42,11 @@ def table_view(opened: OpenSession | None) -> TableView:
     """Return what the table of objects shows."""
     if opened is None:
         return TableView(Document(), None)
-    image, axes = opened.image, opened.geometry.plane_axes
-    units = {str(image.units[axis]) for axis in axes}
-    pixel_area = float(np.prod([abs(image.scale[axis]) for axis in axes]))
-    unit = units.pop() if len(units) == 1 else "pixel"
-    if unit == "pixel":
-        return TableView(opened.session.document, opened.frame_idx)
-    short = f"{image.units[axes[0]]:~}"
-    return TableView(opened.session.document, opened.frame_idx, pixel_area, short)
+    document, calibration = opened.session.document, calibration_of(opened.image, opened.geometry)
+    if calibration.unit == "pixel":
+        return TableView(document, opened.frame_idx)
+    height, width = calibration.pixel_size
+    return TableView(document, opened.frame_idx, height * width, calibration.unit)
 
 
 def candidate_text(session: Session, obj_id: int, frame_idx: int) -> str:

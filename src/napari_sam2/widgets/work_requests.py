@@ -75,7 +75,7 @@ class WorkRequests(QObject):
         """Go on with a session file of this image; what is at hand is kept as found work."""
         current = self._images.current
         if current is not None:
-            self._run.cancel()
+            self._run.let_go(current)
             current.use_intensities()
             current.restore(partial(_load, current.session, current.autosave, Path(path)))
 
@@ -91,7 +91,7 @@ class WorkRequests(QObject):
                 )
                 return
             found, current.found_work = current.found_work, None
-            self._run.cancel()
+            self._run.let_go(current)
             current.use_intensities()
             take_up = partial(_take_up, current.session, current.autosave, found, current.offer)
             current.restore(take_up)
