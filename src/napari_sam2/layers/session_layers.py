@@ -115,18 +115,22 @@ def placement_of(image: Image, geometry: FrameGeometry) -> Placement:
         translate.append(0.0 if axis is None else float(image.translate[axis]))
         units.append("pixel" if axis is None else str(image.units[axis]))
         names.append("frame" if axis is None else labels[axis])
-    turned = _turned(image, axes, scale, translate)
+    turned = _turned(image, geometry, scale, translate)
     return Placement(tuple(scale), tuple(translate), tuple(units), tuple(names), turned)
 
 
 def _turned(
-    image: Image, axes: Sequence[int | None], scale: Sequence[float], translate: Sequence[float]
+    image: Image, geometry: FrameGeometry, scale: Sequence[float], translate: Sequence[float]
 ) -> tuple[tuple[float, ...], ...]:
     """Return what rotation, shear and affine add to scale and translate; empty for nothing."""
+    axes = (geometry.frame_axis, *geometry.plane_axes)
+    matrix = layer_matrix(image)
+    for axis, position in geometry.fixed:
+        matrix[:, -1] += position * matrix[:, axis]
     here = [at for at, axis in enumerate(axes) if axis is not None] + [len(axes)]
     there = [axis for axis in axes if axis is not None] + [image.ndim]
     placed = np.eye(len(axes) + 1)  # from frame, row and column to the world
-    placed[np.ix_(here, here)] = layer_matrix(image)[np.ix_(there, there)]
+    placed[np.ix_(here, here)] = matrix[np.ix_(there, there)]
     plain = np.diag([*scale, 1.0])
     plain[:-1, -1] = translate
     turned = placed @ np.linalg.inv(plain)
