@@ -16,6 +16,7 @@ from sam2_backbone.training.prompt_sampler import (
     correction_clicks,
     innermost_pixel,
     masks_of,
+    others_of,
 )
 
 
@@ -101,6 +102,21 @@ def test_only_the_best_mask_is_supervised_and_absent_objects_have_none() -> None
     lost.backward()
     assert absent.grad is None or float(absent.grad.abs().max()) == 0
     assert float(lost.detach()) > 2  # said to be present
+
+
+def test_running_over_into_a_neighbour_costs_more_than_into_background() -> None:
+    labels = torch.zeros(1, 64, 64, dtype=torch.int64)
+    labels[:, 8:24, 8:24], labels[:, 8:24, 24:40] = 1, 2
+    rows, ids = torch.tensor([0]), torch.tensor([1])
+    target = masks_of(labels, rows, ids)
+    others = others_of(labels, rows, target)
+    torch.testing.assert_close(others, masks_of(labels, rows, torch.tensor([2])))
+    costs = []
+    for spill in (others, others.transpose(-1, -2)):  # the same shape beside it and below it
+        said = (target + spill) * 20 - 10
+        iou, score = torch.full((1, 1), 0.5), torch.tensor([[9.0]])
+        costs.append(float(prediction_loss(said, iou, score, target, LossWeights(), others)))
+    assert costs[0] > 1.5 * costs[1]
 
 
 def test_dense_targets_know_boundaries_and_centres() -> None:

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 SOFTENING = (5, 9)  # side of the averaging that lets an outline move, in low-res pixels
 NODES = 7  # of the smooth noise that moves it
-SHIFT = 0.05  # deviation of the displacement, over half of the side
-SWELL = 0.15  # deviation of the level that is the outline: the mask grows or shrinks
+SHIFT = 0.04  # deviation of the displacement, over half of the side
+SWELL = 0.1  # deviation of the level that is the outline: the mask grows or shrinks
 LOGITS_PER_LEVEL = 24.0
 
 
@@ -42,6 +42,6 @@ def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:
     grid = functional.affine_grid(still, list(level.shape), align_corners=False)
     level = functional.grid_sample(level, grid, align_corners=False)
     noise = functional.interpolate(normal(1, NODES, NODES), (side, side), mode="bilinear")
-    strength = torch.rand(count, 1, 1, 1, generator=generator).to(logits.device) * 0.4 + 0.05
+    strength = torch.rand(count, 1, 1, 1, generator=generator).to(logits.device) * 0.22 + 0.03
     level = level - 0.5 + strength * noise + SWELL * normal(1, 1, 1)
     return (level * LOGITS_PER_LEVEL).to(logits.dtype)

@@ -13,24 +13,34 @@ ABSENT_WEIGHT = 3.0  # of an absent object in the presence term: few are
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms (arXiv 2408.00714, appendix D); `dense` is our auxiliary task."""
+    """Weights of the terms (arXiv 2408.00714, appendix D), and two of our own.
+
+    `dense` is the auxiliary task. `neighbours` is what a pixel of another object counts more in the
+    focal loss: cells touch, and a mask must not run over into the next.
+    """
 
     focal: float = 20.0
     dice: float = 1.0
     iou: float = 1.0
     presence: float = 1.0
     dense: float = 1.0
+    neighbours: float = 2.0
 
 
 def focal_loss(
-    logits: Tensor, target: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
+    logits: Tensor,
+    target: Tensor,
+    pixel_weights: Tensor | float = 1.0,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
 ) -> Tensor:
     """Mean focal loss over pixels of (N, M, h, w) against soft targets 0…1; returns (N, M)."""
     probability = torch.sigmoid(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     miss = probability + target - 2 * probability * target  # 1 - p of the true class
     weight = alpha * target + (1 - alpha) * (1 - target)
-    return (weight * miss**gamma * entropy).flatten(2).mean(2)
+    return (pixel_weights * weight * miss**gamma * entropy).flatten(2).mean(2)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -55,6 +65,7 @@ def prediction_loss(
     object_score_logits: Tensor,
     target: Tensor,
     weights: LossWeights,
+    others: Tensor | None = None,
 ) -> Tensor:
     """Loss of one prediction, the mean over objects.
 
@@ -66,11 +77,15 @@ def prediction_loss(
         (N, 1), supervised by whether the target has any pixel.
     target
         (N, 1, h, w) coverage 0…1; an absent object has no mask loss.
+    others
+        (N, 1, h, w) coverage 0…1 by the other objects of the frame; None where it does not matter.
     """
     logits, iou_predictions = logits.float(), iou_predictions.float()
     present = (target.flatten(1).amax(1) > 0).float()
     truth = target.expand_as(logits)
-    masks = weights.focal * focal_loss(logits, truth) + weights.dice * dice_loss(logits, truth)
+    pixel_weights = 1.0 if others is None else 1 + weights.neighbours * others
+    focal = focal_loss(logits, truth, pixel_weights)
+    masks = weights.focal * focal + weights.dice * dice_loss(logits, truth)
     best = masks.min(1).values
     with torch.no_grad():
         achieved = mask_iou(logits, truth)

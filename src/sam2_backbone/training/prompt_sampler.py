@@ -101,6 +101,11 @@ def masks_of(labels: Tensor, rows: Tensor, obj_ids: Tensor, stride: int = 4) -> 
     return F.avg_pool2d(masks[:, None], stride)
 
 
+def others_of(labels: Tensor, rows: Tensor, target: Tensor, stride: int = 4) -> Tensor:
+    """Return the coverage 0…1 by all objects of a frame but the `target` (N, 1, S/4, S/4)."""
+    return F.avg_pool2d((labels > 0).float()[:, None], stride)[rows] - target
+
+
 @torch.no_grad()
 def depth_inside(mask: Tensor, steps: int = 6) -> Tensor:
     """Return how many erosions each pixel of a {0, 1} mask (N, 1, h, w) survives."""

@@ -24,14 +24,14 @@ from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
 from sam2_backbone.training.drift import drifted
 from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
 from sam2_backbone.training.progress import Sums, add_to
-from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of
+from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of, others_of
 
 MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
-DRIFT_SHARE = 0.35  # of tracked masks that are remembered with errors that it takes long to make
+DRIFT_SHARE = 0.25  # of tracked masks that are remembered with errors that it takes long to make
 OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
@@ -223,6 +223,7 @@ class StepLoss(nn.Module):
             share = len(chosen) / total / (corrections + 1)
             rows, ids = batch.rows[chosen], batch.obj_ids[chosen]
             target = masks_of(batch.labels, rows, ids, MASK_STRIDE)
+            others = others_of(batch.labels, rows, target, MASK_STRIDE)
             marked = self.model.without_memory(features.select(rows))
             prompts = first_prompts(batch.clicks[chosen], batch.boxes[chosen], target, kind)
             for turn in range(corrections + 1):
@@ -230,7 +231,8 @@ class StepLoss(nn.Module):
                 asked, other = (
                     (several, single) if kind == CLICK and turn == 0 else (single, several)
                 )
-                loss = self._loss(asked, target) + OTHER_WEIGHT * self._loss(other, target)
+                loss = self._loss(asked, target, others)
+                loss = loss + OTHER_WEIGHT * self._loss(other, target, others)
                 result.loss = result.loss + share * loss
                 best = asked.best.low_res_masks.detach()
                 name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
@@ -238,19 +240,21 @@ class StepLoss(nn.Module):
                 if turn < corrections:
                     kept = torch.randperm(len(target), generator=generator)
                     kept = kept[: len(target) // 2 + 1].to(target.device)
-                    target, best, marked = target[kept], best[kept], marked.select(kept)
+                    target, others, best = target[kept], others[kept], best[kept]
+                    marked = marked.select(kept)
                     coords, signs = correction_clicks(
                         best, target, stride=MASK_STRIDE, generator=generator
                     )
                     prompts = add_click(keep_rows(prompts, kept), coords, signs, best)
 
-    def _loss(self, answer: MaskPrediction, target: Tensor) -> Tensor:
+    def _loss(self, answer: MaskPrediction, target: Tensor, others: Tensor) -> Tensor:
         return prediction_loss(
             answer.low_res_masks,
             answer.iou_predictions,
             answer.object_score_logits,
             target,
             self.weights,
+            others,
         )
 
     def _clips(
@@ -266,7 +270,9 @@ class StepLoss(nn.Module):
         for frame_idx in range(num_frames):
             rows = offset + batch.rows * num_frames + frame_idx
             plain = features.select(rows)
-            target = masks_of(batch.labels[:, frame_idx], batch.rows, batch.obj_ids, MASK_STRIDE)
+            labels = batch.labels[:, frame_idx]
+            target = masks_of(labels, batch.rows, batch.obj_ids, MASK_STRIDE)
+            others = others_of(labels, batch.rows, target, MASK_STRIDE)
             prompted = frame_idx == 0
             if frame_idx == 0 and batch.kind == MASK:
                 full = batch.labels[:, 0][batch.rows] == batch.obj_ids[:, None, None]
@@ -276,7 +282,7 @@ class StepLoss(nn.Module):
                 prompts = first_prompts(batch.clicks, batch.boxes, target, batch.kind)
                 several = batch.kind == CLICK
                 answer = self.model.predict_masks(marked, prompts, multimask_output=several)
-                result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target)
+                result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target, others)
             else:
                 conditioned = memory.condition(plain, frame_idx)
                 last = memory.last_masks if self.model.config.draw_last_mask else None
@@ -285,7 +291,7 @@ class StepLoss(nn.Module):
                 answer = self.model.predict_masks(
                     conditioned, Prompts(mask_input=last), multimask_output=True
                 )
-                self._track_loss(answer, target, num_frames, result)
+                self._track_loss(answer, target, others, num_frames, result)
                 if frame_idx == batch.correct_at:
                     prompted = True
                     best = answer.best.low_res_masks.detach()
@@ -294,9 +300,8 @@ class StepLoss(nn.Module):
                     )
                     prompts = add_click(Prompts(), coords, signs, best)
                     answer = self.model.predict_masks(conditioned, prompts, multimask_output=True)
-                    result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (
-                        num_frames - 1
-                    )
+                    loss = self._loss(answer, target, others)
+                    result.loss = result.loss + CLIP_WEIGHT * loss / (num_frames - 1)
             said = answer.best
             masks = remembered_masks(
                 said.low_res_masks, target, prompted=prompted, generator=generator
@@ -304,9 +309,15 @@ class StepLoss(nn.Module):
             memory.store(plain, masks, said.obj_ptr, target, frame_idx, prompted=prompted)
 
     def _track_loss(
-        self, answer: MaskPrediction, target: Tensor, num_frames: int, result: StepResult
+        self,
+        answer: MaskPrediction,
+        target: Tensor,
+        others: Tensor,
+        num_frames: int,
+        result: StepResult,
     ) -> None:
-        result.loss = result.loss + CLIP_WEIGHT * self._loss(answer, target) / (num_frames - 1)
+        loss = self._loss(answer, target, others)
+        result.loss = result.loss + CLIP_WEIGHT * loss / (num_frames - 1)
         present = target.flatten(1).amax(1) > 0
         achieved = mask_iou(answer.best.low_res_masks.detach(), target)[:, 0]
         add_to(result.measured, "track", float(achieved[present].sum()), int(present.sum()))
