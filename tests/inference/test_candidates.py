@@ -11,7 +11,6 @@ import torch
 from sam2_backbone.inference.candidates import (
     Candidate,
     OverlapRules,
-    box_nms,
     candidate_from_logits,
     choose_objects,
     first_of_duplicates,
@@ -101,12 +100,6 @@ def test_duplicates_within_a_tile() -> None:
     assert ious[0].tolist() == pytest.approx([1, 0.8, 0])
     assert first_of_duplicates(ious, [1, 0, 2], 0.7) == [1, 2]
     assert first_of_duplicates(ious, [1, 0, 2], 0.9) == [1, 0, 2]
-
-
-def test_boxes_that_overlap_a_better_one_are_dropped() -> None:
-    boxes = torch.tensor([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]]).float()
-    assert box_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.7) == [1, 2]
-    assert box_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), 0.9) == [1, 2, 0]
 
 
 def test_agreement_of_two_tiles_raises_worth() -> None:
