@@ -17,9 +17,19 @@ ZOOM = (3.0, 9.0)  # side over the extent of the object in the middle: objects o
 SMALLEST_OBJECT = 100  # pixels on the first frame
 OBJECTS = 4  # followed in a clip, at most
 # four times as many frames as the clips of training, so about a quarter of the motion in each:
-# the cells go as far and deform as much in all, as in a time-lapse that somebody would track
+# the cells go as far and deform as much in all, as in a time-lapse that somebody would track;
+# all values are named, so that another recipe of training does not make other clips
 MOTION = MotionRange(
-    drift=0.008, turn=0.015, grow=0.005, deform=0.006, jitter=0.006, sprite_step=0.02
+    drift=0.008,
+    turn=0.015,
+    grow=0.005,
+    deform=0.006,
+    jitter=0.006,
+    sprite_step=0.02,
+    max_sprites=4,
+    leave=0.4,
+    meet=0.3,
+    divide=0.12,
 )
 
 

@@ -61,7 +61,7 @@ class MotionRange:
     sprite_step: float = 0.06
     max_sprites: int = 4
     leave: float = 0.4
-    meet: float = 0.45
+    meet: float = 0.3
     divide: float = 0.12
 
 
