@@ -115,6 +115,9 @@ class SAM2Config:
         Give tracked frames the logits of the frame before as a mask prompt. A small network learns
         to follow that way in a fraction of the steps that memory attention alone needs; the
         published variants do not have it.
+    drop_far_pieces
+        Drop pieces of tracked masks that were no part of the last mask where another piece was; for
+        networks that look for what is like the object. Only with `draw_last_mask`.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
     window_fractions
@@ -130,6 +133,7 @@ class SAM2Config:
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     draw_last_mask: bool = False
+    drop_far_pieces: bool = False
     gate_object_score: bool = True
     window_fractions: tuple[float, ...] = (1.0,)
 

@@ -114,12 +114,14 @@ PRETRAINED_CONFIG = replace(
     MICRO_CONFIG,
     trunk=TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
     block_levels=(0, 1, 2),
+    drop_far_pieces=True,
 )
 
 # the code paths of micro at a size that tests can afford; untrained scores must hide nothing
 TEST_CONFIG = replace(
     MICRO_CONFIG,
     block_levels=(0, 1, 2),
+    drop_far_pieces=True,
     gate_object_score=False,
     window_fractions=(0.25, 0.5, 1.0, 2.0),
     trunk=TrunkConfig(

@@ -227,7 +227,7 @@ class FrameStep:
             Prompts(mask_input=last),
             multimask_output=True,
         )
-        if last is not None:
+        if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)
         prediction = self._gated(state, prediction)
