@@ -28,11 +28,14 @@ from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 import napari_sam2
 from napari_sam2 import sample_data
 from napari_sam2.demo import clicks_on
+from sam2_backbone.evaluation.interactive import error_centre
+from sam2_backbone.evaluation.metrics import intersection_over_union
+from sam2_backbone.training.prompt_sampler import innermost_pixel
 
 IMAGES = Path(__file__).parents[1] / "images"
 NUM_CELLS = 8
@@ -249,7 +252,7 @@ def by_hand(camera: Camera) -> None:
     for number, nucleus in enumerate(nuclei):
         if number:
             QTest.keyClick(camera.canvas, Qt.Key.Key_Q)
-        camera.click(_middle(nucleus))
+        camera.click(innermost_pixel(nucleus))
         annotator.wait(timeout=60)
         found.append(_overlap(annotator, number + 1, nucleus))
     print(f"one click on each of {len(nuclei)} nuclei, IoU:", [f"{value:.2f}" for value in found])
@@ -267,11 +270,12 @@ def _correct(camera: Camera, annotator: Any, obj_id: int, nucleus: NDArray[np.bo
     annotator._images.current.choose(obj_id)
     values = [_overlap(annotator, obj_id, nucleus)]
     for _ in range(MOST_CORRECTIONS):
-        mask = annotator.session.mask(obj_id, 0)
-        errors = (nucleus & ~mask, mask & ~nucleus)
-        missing, excess = (distance_transform_edt(error).max() for error in errors)
-        button = Qt.MouseButton.LeftButton if missing >= excess else Qt.MouseButton.RightButton
-        camera.click(_middle(errors[0] if missing >= excess else errors[1]), button)
+        error = error_centre(annotator.session.mask(obj_id, 0), nucleus)
+        if error is None:
+            break
+        y, x, positive = error
+        button = Qt.MouseButton.LeftButton if positive else Qt.MouseButton.RightButton
+        camera.click((y, x), button)
         annotator.wait(timeout=60)
         values.append(_overlap(annotator, obj_id, nucleus))
     print(f"object {obj_id} corrected, IoU:", [f"{value:.2f}" for value in values])
@@ -301,14 +305,9 @@ def _whole(nucleus: NDArray[np.bool_]) -> bool:
     return not border.any() and int(nucleus.sum()) > 150
 
 
-def _middle(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    y, x = np.unravel_index(np.argmax(distance_transform_edt(mask)), mask.shape)
-    return int(y), int(x)
-
-
 def _overlap(annotator: Any, obj_id: int, nucleus: NDArray[np.bool_]) -> float:
     mask = annotator.session.mask(obj_id, 0)
-    return float((mask & nucleus).sum() / (mask | nucleus).sum())
+    return intersection_over_union(mask, nucleus)
 
 
 PICTURES: dict[str, Callable[[Camera], None]] = {

@@ -11,7 +11,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_sam2.layers.geometry import FrameGeometry
-from napari_sam2.session.masks import Region, StoredMask, label_dtype
+from napari_sam2.session.masks import Box, Region, StoredMask, label_dtype
 from napari_sam2.session.objects import ShownFrame, colour_of
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ _LARGEST_PLAIN_ARRAY = 2**30
 # up to here napari sends a byte per pixel to the graphics card, beyond it two
 _FEW_COLOURS = 254
 _MANY_COLOURS = 4094
-
-Box = tuple[int, int, int, int]
-"""First row, first column, end row, end column."""
 
 
 class LabelWriter:
@@ -105,7 +102,7 @@ class LabelWriter:
             # others may have changed too and be told of later: what is drawn is one moment
             unseen = {key for key in changed if before.get(key) is not after.get(key)}
             changed = unseen | (drawn.accepted ^ now.accepted) | set(obj_ids)
-        boxes = [box_of(masks[key]) for masks in (before, after) for key in changed if key in masks]
+        boxes = [masks[key].box for masks in (before, after) for key in changed if key in masks]
         if frame_idx in self._spoilt:
             boxes.append(self._spoilt.pop(frame_idx))
         if after:
@@ -127,7 +124,7 @@ class LabelWriter:
     def preview(self, layer: Labels, frame_idx: int, obj_id: int, mask: StoredMask) -> None:
         """Show an object as if `mask` were its mask, until the frame is written next."""
         drawn = self._drawn.get(frame_idx, ShownFrame())
-        boxes = [box_of(known) for known in (drawn.masks.get(obj_id), mask) if known is not None]
+        boxes = [known.box for known in (drawn.masks.get(obj_id), mask) if known is not None]
         box = _around(boxes)
         self._spoilt[frame_idx] = box
         shown = replace(drawn, masks={**drawn.masks, obj_id: mask})
@@ -163,12 +160,6 @@ class LabelWriter:
     def _composed(self, shown: ShownFrame, region: Region) -> NDArray[np.unsignedinteger]:
         dtype = label_dtype({*self._session.document.objects, *shown.masks})
         return shown.labels(self._session.height, self._session.width, dtype, region)
-
-
-def box_of(mask: StoredMask) -> Box:
-    """Where a mask lies; a person's may be empty."""
-    height, width = mask.logits.shape
-    return (mask.top, mask.left, mask.top + height, mask.left + width)
 
 
 def _around(boxes: Sequence[Box]) -> Box:

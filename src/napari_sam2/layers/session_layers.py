@@ -86,7 +86,7 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
     if not image.num_channels:
         data = np.asarray(array[0]) if takes_first else array
         options = {"name": name, "rgb": image.is_rgb, "metadata": remembered}
-        return [(data, options | _placed(saved.placement, is_single), "image")]
+        return [(data, options | placed(saved.placement, is_single), "image")]
     layers = []
     for channel in range(image.num_channels):
         data = ChannelArray(array, channel)
@@ -99,7 +99,7 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
             "colormap": (*_COLOURS, "gray")[min(channel, len(_COLOURS))],
             "visible": channel < len(_COLOURS),
         }
-        options |= _placed(saved.placement, is_single)
+        options |= placed(saved.placement, is_single)
         layers.append((data[0] if takes_first else data, options, "image"))
     # the image itself is on top, where the panel takes it
     return layers[::-1]
@@ -139,7 +139,8 @@ def _turned(
     return tuple(tuple(float(value) for value in line) for line in turned)
 
 
-def _placed(placement: Placement | None, is_single: bool) -> dict[str, Any]:
+def placed(placement: Placement | None, is_single: bool) -> dict[str, Any]:
+    """Return the options that lay a layer of frames, or of a single one, where the image was."""
     if placement is None:
         return {}
     first = 1 if is_single else 0

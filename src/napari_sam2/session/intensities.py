@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.images import num_channels_of
+from sam2_backbone.inference.brightness import scaled
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
 
 #: The network has three input channels.
 MOST_CHANNELS = 3
-# single precision holds these exactly, so that the backbone may map them
-_NARROW = 2
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,10 @@ class Channel:
 
     def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Turn values (H, W) into brightness 0 … 1."""
-        is_wide = values.dtype.itemsize > (4 if values.dtype.kind == "f" else _NARROW)
-        # large offsets would be lost in single precision
-        numbers: Any = values.astype(np.float64 if is_wide else np.float32)
-        if values.dtype.kind == "f":
-            numbers[~np.isfinite(numbers)] = self.low
-        numbers -= self.low
-        numbers /= self.high - self.low
-        np.clip(numbers, 0, 1, out=numbers)
+        numbers = scaled(values, self.low, self.high)
         if self.gamma != 1.0:
             numbers **= self.gamma
-        brightness: npt.NDArray[np.float32] = numbers.astype(np.float32, copy=False)
-        return brightness
+        return numbers.astype(np.float32, copy=False)
 
 
 def checked_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
@@ -135,7 +126,7 @@ def as_seen(
         return (SeenFrames(source, ()) if is_stacked else source), value_range
     first = channels[0]
     dtype = np.dtype(source.dtype)
-    is_exact = dtype.itemsize <= (4 if dtype.kind == "f" else _NARROW)
+    is_exact = np.can_cast(dtype, np.float32)
     is_grey = not is_stacked and not source.is_rgb and len(channels) == 1 and first.index == 0
     if is_grey and is_exact and first.gamma == 1.0:
         return source, (first.low, first.high)

@@ -18,6 +18,8 @@ DRAWN = np.int8(12.0 * _STEPS)
 _ABOVE_ALL = 256
 
 Region = tuple[slice, slice]
+Box = tuple[int, int, int, int]
+"""First row, first column, end row, end column."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +61,17 @@ class StoredMask:
         """Whether the object has no pixel on this frame."""
         return self.logits.size == 0
 
+    @property
+    def box(self) -> Box:
+        """Where the mask lies; without area where the object is absent."""
+        height, width = self.logits.shape
+        return self.top, self.left, self.top + height, self.left + width
+
     def may_overlap(self, other: StoredMask) -> bool:
         """Whether the boxes of two masks of a frame have a pixel in common."""
-        starts, others = (self.top, self.left), (other.top, other.left)
-        return all(
-            max(first, second) < min(first + length, second + other_length)
-            for first, length, second, other_length in zip(
-                starts, self.logits.shape, others, other.logits.shape, strict=True
-            )
-        )
+        top, left, bottom, right = self.box
+        y0, x0, y1, x1 = other.box
+        return max(top, y0) < min(bottom, y1) and max(left, x0) < min(right, x1)
 
     def to_array(self, height: int, width: int) -> npt.NDArray[np.bool_]:
         """Return the mask of the whole frame, ``(H, W)`` bool."""

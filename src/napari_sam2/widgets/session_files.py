@@ -10,13 +10,11 @@ import napari
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_sam2.layers.session_layers import session_layers
+from napari_sam2.layers.session_layers import placed, session_layers
 from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
 
 LayerData = tuple[Any, dict[str, Any], str]
-
-_PLACE = ("scale", "translate", "units", "affine", "axis_labels")
 
 
 def session_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -52,7 +50,7 @@ def _open(path: Any) -> list[LayerData]:
     saved = files.read(Path(path))
     layers = session_layers(saved)
     if napari.current_viewer() is None:
-        return [*layers, _labels(saved, layers[-1][1])]
+        return [*layers, _labels(saved)]
     # the layers are not in the viewer yet
     QTimer.singleShot(0, _open_panel)
     return layers
@@ -66,13 +64,13 @@ def _open_panel() -> None:
         annotate(viewer)
 
 
-def _labels(saved: files.SavedSession, beside: dict[str, Any]) -> LayerData:
+def _labels(saved: files.SavedSession) -> LayerData:
     """Return the labels of a session, placed as its image is."""
-    placed = {name: beside[name] for name in _PLACE if name in beside}
     document, image = saved.contents.document, saved.image
     frames = [document.labels(t, image.height, image.width) for t in range(image.num_frames)]
-    labels = np.stack(frames)
-    return labels[0] if len(frames) == 1 else labels, {"name": "SAM 2 labels", **placed}, "labels"
+    is_single = len(frames) == 1
+    labels = frames[0] if is_single else np.stack(frames)
+    return labels, {"name": "SAM 2 labels", **placed(saved.placement, is_single)}, "labels"
 
 
 def _panels() -> list[Any]:

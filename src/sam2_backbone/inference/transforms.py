@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from sam2_backbone.inference.brightness import scaled
 
 # ImageNet statistics, which all published trunks expect
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -90,19 +92,9 @@ class Intensities:
 
     def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map to 0…1 and clip; NaN and infinities count as `low`."""
-        pixels = np.asarray(pixels)
-        # float32 holds 16 bits exactly; of larger values it would lose the small differences
-        is_narrow = np.can_cast(pixels.dtype, np.float32)
-        values: Any = pixels.astype(np.float32 if is_narrow else np.float64)  # a copy
-        values[~np.isfinite(values)] = self.low
-        span = self.high - self.low
-        if span <= 0:
-            return np.zeros(values.shape, np.float32)
-        values -= values.dtype.type(self.low)
-        values /= values.dtype.type(span)
-        np.clip(values, 0, 1, out=values)
-        mapped: NDArray[np.float32] = values.astype(np.float32, copy=False)
-        return mapped
+        if self.high <= self.low:
+            return np.zeros(np.shape(pixels), np.float32)
+        return scaled(np.asarray(pixels), self.low, self.high).astype(np.float32, copy=False)
 
 
 def to_model_input(
