@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.command_table import Command
@@ -173,6 +174,32 @@ def test_a_session_file_is_opened_and_saved_like_any_file(
     assert messages == []
 
 
+def test_a_reopened_session_keeps_its_frame_axis(
+    current, fake_model, messages, tmp_path, qtbot
+) -> None:
+    register()
+    # time last, and the file is short in the axis that napari would take for frames
+    layer = current.add_image(np.moveaxis(STACK, 0, 2), scale=(0.5, 0.25, 2))
+    annotator = annotate(current)
+    annotator.open_image(layer, frame_axis=2)
+    annotator.points_layer.add((12, 12, 0))
+    annotator.propagate()
+    annotator.wait(timeout=20)
+    document, path = annotator.session.document, tmp_path / "session.json"
+    assert annotator.session.num_frames == len(STACK)
+    annotator.save(path)
+    annotator.wait(timeout=20)
+    current.layers.clear()
+    qtbot.waitUntil(lambda: annotator.session is None, timeout=5000)
+    current.open(str(path), plugin="napari-sam2")
+    qtbot.waitUntil(lambda: annotator.session is not None, timeout=5000)
+    annotator.wait(timeout=20)
+    assert annotator.session.num_frames == len(STACK)
+    assert annotator.session.document == document
+    np.testing.assert_allclose(annotator.image_layer.scale, (2, 0.5, 0.25))
+    assert messages == []
+
+
 def test_an_image_file_is_named_and_not_copied(
     current, fake_model, messages, tmp_path, qtbot
 ) -> None:
@@ -194,6 +221,27 @@ def test_an_image_file_is_named_and_not_copied(
     other = current.add_labels(before, name="somebody else's")
     with pytest.raises(SessionFileError, match="Only the labels of the panel"):
         other.save(str(tmp_path / "other.json"), plugin="napari-sam2")
+    assert messages == []
+
+
+def test_the_labels_of_an_image_not_in_hand_are_saved_as_its_session(
+    current, fake_model, messages, tmp_path
+) -> None:
+    register()
+    first = current.add_image(STACK, name="first")
+    second = current.add_image(STACK[::-1].copy(), name="second")
+    annotator = annotate(current, first)
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    labels, session = annotator.labels_layer, annotator.session
+    annotator.open_image(second)
+    annotator.wait(timeout=20)
+    assert annotator.session is not session
+    labels.save(str(tmp_path / "first.json"), plugin="napari-sam2")
+    saved = files.read(tmp_path / "first.json").contents.document
+    np.testing.assert_array_equal(saved.labels(0, *STACK.shape[1:]), labels.data[0])
+    assert saved.objects.keys() == session.document.objects.keys()
+    assert annotator.session is not session  # and the other stays in hand
     assert messages == []
 
 

@@ -177,9 +177,20 @@ class AnnotateWidget(QWidget):
         """Write the session to a file."""
         self._work.save(path)
 
-    def save_now(self, path: str | Path) -> None:
-        """Write the session as it is to a file, and return when it is written."""
-        self._work.save_now(path)
+    def save_now(self, path: str | Path, *, labels: str | None = None) -> bool:
+        """Write the session as it is to a file, and return when it is written.
+
+        Parameters
+        ----------
+        labels
+            Name of the labels layer of an image that is open; None: of the image in hand.
+
+        Returns
+        -------
+        bool
+            Whether there is such a session.
+        """
+        return self._work.save_now(path, labels=labels)
 
     def load(self, path: str | Path) -> None:
         """Go on with a session file of this image."""

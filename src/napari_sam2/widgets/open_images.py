@@ -171,6 +171,14 @@ class OpenImages(QObject):
             self.chosen.emit()
         return True
 
+    def with_layer(self, name: str) -> OpenSession | None:
+        """Return the open session with a layer of this name; a viewer gives each name once."""
+        for opened in self._sessions.values():
+            names = {layer.name for layer in self._viewer.layers if opened.layers.owns(layer)}
+            if name in names:
+                return opened
+        return None
+
     def set_polarity(self, positive: bool) -> None:
         """Make the next clicks positive or negative, on all images."""
         self._positive = positive

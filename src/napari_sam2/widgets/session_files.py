@@ -35,10 +35,8 @@ def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]
     SessionFileError
         It is not the labels layer of a panel.
     """
-    for panel in _panels():
-        if panel.session is not None and panel.labels_layer.name == attributes.get("name"):
-            panel.save_now(path)
-            return [path]
+    if any(panel.save_now(path, labels=attributes.get("name")) for panel in _panels()):
+        return [path]
     raise SessionFileError(
         "Only the labels of the panel SAM 2 annotate are part of a session: select that layer, or "
         "save the session in the panel."

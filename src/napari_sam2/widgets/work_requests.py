@@ -64,12 +64,14 @@ class WorkRequests(QObject):
             save = partial(_save, current.session, current.autosave, Path(path))
             current.edit(save, owed=True)
 
-    def save_now(self, path: str | Path) -> None:
-        """Write the session as it is to a file before anything else is done."""
-        current = self._images.current
-        if current is not None:
-            current.session.placement = placement_of(current.image, current.geometry)
-            _save(current.session, current.autosave, Path(path))
+    def save_now(self, path: str | Path, *, labels: str | None = None) -> bool:
+        """Write the session in hand, or that of a labels layer, before anything else is done."""
+        opened = self._images.current if labels is None else self._images.with_layer(labels)
+        if opened is None:
+            return False
+        opened.session.placement = placement_of(opened.image, opened.geometry)
+        _save(opened.session, opened.autosave, Path(path))
+        return True
 
     def load(self, path: str | Path) -> None:
         """Go on with a session file of this image; what is at hand is kept as found work."""
