@@ -102,7 +102,8 @@ def run_evaluate(chosen: argparse.Namespace) -> None:
             _say(report.text_line(report.cells(row)))
         rows += found
     if not rows:
-        raise ValueError(f"{chosen.data} holds nothing for these parts: {', '.join(chosen.only)}.")
+        parts_asked = ", ".join(chosen.only or PARTS)
+        raise ValueError(f"{chosen.data} holds nothing for these parts: {parts_asked}.")
     facts = _facts(chosen, model, time.perf_counter() - began)
     _say(f"\n{facts.sentence()}")
     if out is not None:

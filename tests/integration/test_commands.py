@@ -281,3 +281,10 @@ def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, plugin_sett
     other = viewer.add_image(STACK)
     annotator.open_image(other, variant="sam2.1_hiera_tiny")
     assert annotator.session.settings.weights == "default"
+    # and come back with it
+    annotator.open_image(other, variant="micro")
+    assert annotator.session.settings.weights == "mine.safetensors"
+    annotator._images.use_variant("sam2.1_hiera_tiny")
+    annotator._images.use_variant("micro")
+    annotator.wait(timeout=20)
+    assert annotator.session.settings.weights == "mine.safetensors"

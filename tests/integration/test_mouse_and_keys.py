@@ -132,6 +132,45 @@ def test_moving_and_deleting_a_marker_asks_again(viewer, hand, fake_model) -> No
     assert not annotator.labels_layer.data.any()
 
 
+def test_markers_of_another_object_are_moved_and_deleted_at_once(viewer, hand, fake_model) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    hand.click(CENTER)
+    annotator.wait(timeout=20)
+    viewer.layers.selection.active = annotator.shapes_layer
+    hand.drag((34, 40), (44, 54))
+    viewer.layers.selection.active = annotator.points_layer
+    hand.key(Qt.Key.Key_Q)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    assert annotator._images.current.obj_id == 2
+    annotator.points_layer.mode = "select"
+    hand.drag(CENTER, (14, 40))
+    annotator.wait(timeout=20)
+    assert annotator._images.current.obj_id == 1
+    np.testing.assert_allclose(annotator.session.prompts(1, 0).points, [(14, 40)], atol=0.6)
+    # another one without delay, and then the box
+    hand.click((12, 12))
+    hand.key(Qt.Key.Key_Delete)
+    annotator.wait(timeout=20)
+    assert annotator.session.prompts(2, 0) is None
+    assert len(annotator.session.prompts(1, 0).points) == 1
+    hand.key(Qt.Key.Key_Q)
+    viewer.layers.selection.active = annotator.shapes_layer
+    annotator.shapes_layer.mode = "select"
+    hand.click((39, 47))
+    assert annotator._images.current.obj_id == 1
+    hand.key(Qt.Key.Key_Delete)
+    annotator.wait(timeout=20)
+    assert annotator.session.prompts(1, 0).box is None
+    # the next click is a positive one of the chosen object, whatever was selected
+    viewer.layers.selection.active = annotator.points_layer
+    annotator.points_layer.mode = "add"
+    hand.click((20, 20))
+    annotator.wait(timeout=20)
+    assert annotator.session.prompts(1, 0).point_labels.tolist() == [1, 1]
+
+
 def test_prompts_that_cannot_be_are_refused_in_a_sentence(
     viewer, hand, fake_model, messages
 ) -> None:

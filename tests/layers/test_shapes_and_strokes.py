@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from skimage.draw import polygon2mask
 
 from fakes import moving_discs
+from napari_sam2.layers import label_reader
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.outlines import area_of, scribble_points
+from napari_sam2.session.objects import colour_of
 
 
 def on_frame(frame_idx, *corners):
@@ -266,6 +271,35 @@ def test_selecting_a_click_chooses_its_object(bench) -> None:
     here.layers.points.mode = "select"
     here.layers.points.selected_data = {1}
     assert picked == [2]
+
+
+def test_every_label_has_its_own_colour_and_name(bench) -> None:
+    here = bench()
+    labels = here.layers.labels
+    for obj_id in (10, 4104, 5000):
+        here.session.new_object(obj_id=obj_id, name=f"cell {obj_id}")
+        here.session.add_point(obj_id, 0, (12 + obj_id % 7, 12))
+    here.session.hide(10)
+    here.show()
+    alpha = [labels.colormap.map(np.array([obj_id]))[0, 3] for obj_id in (10, 4104, 5000)]
+    assert alpha == [0, 1, 1]
+    np.testing.assert_allclose(
+        labels.colormap.map(np.array([5000]))[0, :3], colour_of(5000), atol=1e-3
+    )
+    assert labels.features["name"].tolist() == ["cell 10", "cell 4104", "cell 5000"]
+
+
+def test_labels_are_taken_frame_by_frame(bench, monkeypatch) -> None:
+    here = bench()
+    stack = np.zeros((8, 48, 64), np.uint8)
+    stack[2, 5:9, 5:9], stack[6, 5:9, 5:9] = 1, 2
+    layer = Labels(stack, name="cells")
+    # two frames may be kept: eight have labels in the first place, most of them none
+    monkeypatch.setattr(label_reader, "_LARGEST_READ", 2 * 48 * 64)
+    assert sorted(read_labels(layer, here.geometry, range(8))) == [2, 6]
+    stack[3] = 1
+    with pytest.raises(LayerRefusedError, match="too large"):
+        read_labels(layer, here.geometry, range(8))
 
 
 def test_a_stroke_beside_the_plane_of_the_session_is_refused_and_taken_back(bench) -> None:

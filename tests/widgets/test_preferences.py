@@ -7,6 +7,7 @@ from napari.settings import get_plugin_settings
 from npe2 import PluginManifest
 
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction
+from napari_sam2.widgets import preferences
 from napari_sam2.widgets.preferences import (
     Preferences,
     read_keys,
@@ -35,6 +36,14 @@ def test_keys_that_cannot_be_are_the_default(registered) -> None:
     keys = read_keys()
     assert keys[KeyAction.PROPAGATE] == "G"
     assert keys[KeyAction.POLARITY] == "N"
+
+
+def test_a_system_with_another_control_key_keeps_it(registered, monkeypatch) -> None:
+    mac = {**DEFAULT_KEYS, KeyAction.UNDO: "Meta-Z", KeyAction.REDO: "Meta-Shift-Z"}
+    monkeypatch.setattr(preferences, "DEFAULT_KEYS", mac)
+    assert read_keys() == mac
+    write_keys({**mac, KeyAction.UNDO: "Alt-Z"})
+    assert read_keys() == {**mac, KeyAction.UNDO: "Alt-Z"}
 
 
 def test_without_a_manifest_all_is_default(plugin_settings) -> None:

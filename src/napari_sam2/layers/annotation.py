@@ -124,6 +124,7 @@ class AnnotationLayers:
             layer = prompt_layers.new_shapes_layer(self.geometry, "SAM 2 shapes")
             self._shapes = self._insert(layer, below=self._points)
             self._shapes.events.data.connect(self._on_markers)
+            self._shapes.selected_data.events.items_changed.connect(self._on_shapes_picked)
         if self._points is None:
             layer = prompt_layers.new_points_layer(self.geometry, "SAM 2 points")
             self._points = self._insert(layer)
@@ -171,6 +172,7 @@ class AnnotationLayers:
             self._points.locked = False
         if self._shapes is not None:
             self._shapes.events.data.disconnect(self._on_markers)
+            self._shapes.selected_data.events.items_changed.disconnect(self._on_shapes_picked)
             self._shapes.locked = False
         if self._labels is not None:
             self._labels.events.selected_label.disconnect(self._on_label_picked)
@@ -311,14 +313,16 @@ class AnnotationLayers:
         hidden = frozenset(obj_id for obj_id, state in objects.items() if state.hidden)
         if self._labels is not None:
             self._writer.show_colours(self._labels, hidden)
+            self._writer.show_names(self._labels)
         if self._points is not None and self._shapes is not None:
             with self.book.drawing():
                 prompt_layers.show_some(self._points, self._shapes, hidden)
 
     def _dress(self) -> None:
-        if self._points is not None:
+        # dressing lets go of markers that a person is about to move or to delete
+        if self._points is not None and not self._is_in_hand(self._points):
             prompt_layers.dress_points(self._points, self._obj_id, self._polarity)
-        if self._shapes is not None:
+        if self._shapes is not None and not self._is_in_hand(self._shapes):
             prompt_layers.dress_shapes(self._shapes, self._obj_id)
         if self._labels is not None and self._obj_id != NO_OBJECT:
             self._labels.selected_label = self._obj_id
@@ -336,15 +340,23 @@ class AnnotationLayers:
             self.object_picked.emit(label)
 
     def _on_points_picked(self, event: Any = None) -> None:
-        """Choose the object of the clicks that a person has selected, if it is one."""
-        if self._points is None or self.book.is_drawing or self._points.mode != "select":
+        self._choose_owner(self._points)
+
+    def _on_shapes_picked(self, event: Any = None) -> None:
+        self._choose_owner(self._shapes)
+
+    def _choose_owner(self, layer: Points | Shapes | None) -> None:
+        """Choose the object of the markers that a person has selected, if it is one."""
+        if layer is None or self.book.is_drawing:
             return
-        rows = [row for row in self._points.selected_data if row < len(self._points.data)]
-        owners = {int(prompt_layers.object_ids(self._points)[row]) for row in rows}
+        owners = prompt_layers.selected_owners(layer)
         if len(owners) == 1 and owners < {*self._session.document.objects, -1}:
             obj_id = owners.pop()
             if obj_id != self._obj_id:
                 self.object_picked.emit(obj_id)
+
+    def _is_in_hand(self, layer: Points | Shapes) -> bool:
+        return prompt_layers.selected_owners(layer) == {self._obj_id}
 
     def _on_paint(self, event: Any) -> None:
         """Read what a stroke has made of the objects of each frame that it touched."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
-# more are read into memory only by a script that asks for it
+# bytes of frames with labels; more are kept in memory only by a script that asks for it
 _LARGEST_READ = 2**30
 
 
@@ -28,7 +28,7 @@ def read_labels(
     Raises
     ------
     LayerRefusedError
-        If the layer has another size than the image, or there are too many pixels to read.
+        If the layer has another size than the image, or too many frames have labels.
     """
     array: Any = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(int(length) for length in array.shape)
@@ -40,17 +40,17 @@ def read_labels(
         )
     if shape != geometry.shape:
         frames = frames[:1]
-    if len(frames) * size[0] * size[1] * array.dtype.itemsize > _LARGEST_READ:
-        raise LayerRefusedError(
-            f"The labels {layer.name!r} are too large to be taken from all frames at once: "
-            "take those of one frame and follow them."
-        )
     found = {}
     for frame_idx in frames:
         place = geometry.index(frame_idx) if shape == geometry.shape else ...
         image = np.asarray(array[place])
         if (image > 0).any():
             found[int(frame_idx)] = image
+        if sum(image.nbytes for image in found.values()) > _LARGEST_READ:
+            raise LayerRefusedError(
+                f"The labels {layer.name!r} are too large to be taken from all frames at once: "
+                "take those of one frame and follow them."
+            )
     if not found:
         where = "this frame" if len(frames) == 1 else "any frame"
         raise LayerRefusedError(f"The labels {layer.name!r} show no object on {where}.")

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 # larger label images are kept compressed, since nearly all of their pixels are background
 _LARGEST_PLAIN_ARRAY = 2**30
-# up to here napari sends a byte per pixel to the graphics card, beyond it two
-_FEW_COLOURS = 254
-_MANY_COLOURS = 4094
+# up to the first napari sends a byte per pixel to the graphics card; it takes no more than the last
+_NUM_COLOURS = (254, 4094, 65534)
 
 
 class LabelWriter:
@@ -44,6 +43,7 @@ class LabelWriter:
         self._drawn: dict[int, ShownFrame] = {}
         self._spoilt: dict[int, Box] = {}
         self._hidden: frozenset[int] = frozenset()
+        self._names: dict[int, str] = {}
 
     def new_layer(self, name: str) -> Labels:
         """Make a Labels layer with everything the session knows."""
@@ -52,6 +52,7 @@ class LabelWriter:
         self._hidden = frozenset(r.obj_id for r in self._session.objects if r.is_hidden)
         colormap = object_colormap(max(obj_ids, default=1), self._hidden)
         layer = Labels(data, name=name, colormap=colormap)
+        self._names = {}
         self._drawn.clear()
         self._spoilt.clear()
         for frame_idx in self.frames_with_masks():
@@ -137,6 +138,13 @@ class LabelWriter:
             largest = max(self._session.document.objects, default=1)
             layer.colormap = object_colormap(largest, hidden)
 
+    def show_names(self, layer: Labels) -> None:
+        """Let napari name the object under the pointer."""
+        names = {obj_id: state.name for obj_id, state in self._session.document.objects.items()}
+        if names != self._names:
+            self._names = names
+            layer.features = {"index": list(names), "name": list(names.values())}
+
     def _put(
         self,
         layer: Labels,
@@ -151,8 +159,9 @@ class LabelWriter:
         labels = self._composed(shown, (rows, columns))
         if np.dtype(layer.data.dtype).itemsize < labels.dtype.itemsize:
             widen(layer, labels.dtype, self._geometry)
-        if int(labels.max(initial=0)) >= len(layer.colormap.colors):
-            layer.colormap = object_colormap(int(labels.max()), self._hidden)
+        largest = int(labels.max(initial=0))
+        if len(layer.colormap.colors) <= min(largest, _NUM_COLOURS[-1]):
+            layer.colormap = object_colormap(largest, self._hidden)
         layer.data[self._geometry.index(frame_idx, rows, columns)] = labels
         if refresh and layer.visible:
             layer.refresh(extent=False, highlight=False, thumbnail=False)
@@ -199,7 +208,7 @@ def widen(layer: Labels, dtype: np.dtype[Any], geometry: FrameGeometry) -> None:
 
 def object_colormap(largest_id: int, hidden: frozenset[int] = frozenset()) -> CyclicLabelColormap:
     """Colour labels as their objects are coloured everywhere; hidden ones not at all."""
-    count = _FEW_COLOURS if largest_id <= _FEW_COLOURS else _MANY_COLOURS
+    count = next((n for n in _NUM_COLOURS if largest_id <= n), _NUM_COLOURS[-1])
     colours = [(0.0, 0.0, 0.0, 0.0)]
     colours += [
         (*colour_of(obj_id), 0.0 if obj_id in hidden else 1.0) for obj_id in range(1, count + 1)

@@ -33,6 +33,7 @@ ToImage = Callable[["Layer", "NDArray[np.float64]"], "NDArray[np.float64]"]
 NO_OBJECT = 0
 _POLARITY = {POSITIVE: "positive", NEGATIVE: "negative"}
 _SYMBOL = {POSITIVE: "disc", NEGATIVE: "x"}
+_SELECTING = ("select", "direct")
 # float32 vertices of a Shapes layer know about this much of a pixel
 _TOLERANCE = 1e-2
 
@@ -142,6 +143,14 @@ def object_ids(layer: Points | Shapes) -> NDArray[np.int64]:
     """Object of every row (N,); `NO_OBJECT` where a person left it blank."""
     column = layer.features["obj_id"].to_numpy(dtype=np.float64, na_value=NO_OBJECT)
     return np.asarray(column, dtype=np.int64)
+
+
+def selected_owners(layer: Points | Shapes) -> set[int]:
+    """Objects of the markers that a person has selected to move or to delete them."""
+    if str(layer.mode) not in _SELECTING:
+        return set()
+    owners = object_ids(layer)
+    return {int(owners[row]) for row in layer.selected_data if row < len(owners)}
 
 
 def crowded_boxes(shapes: Shapes, geometry: FrameGeometry, to_image: ToImage) -> tuple[int, ...]:

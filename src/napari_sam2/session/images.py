@@ -27,7 +27,7 @@ class StackedFrames:
     def __init__(self, array: Any) -> None:
         self._array = array
         self.num_frames, self.height, self.width, self.num_channels = map(int, array.shape)
-        self.dtype = np.dtype(array.dtype)
+        self.dtype = _numpy_dtype(array.dtype)
 
     def read(self, frame_idx: int) -> Any:
         """Read one frame (H, W, C) and nothing else."""
@@ -103,7 +103,7 @@ def open_frames(image: Any, *, as_movie: bool = False) -> FrameSource:
 
 def check_array(shape: tuple[int, ...], dtype: Any) -> None:
     """Raise if an array of this shape and dtype can be no image and no movie."""
-    kind = np.dtype(dtype).kind
+    kind = _numpy_dtype(dtype).kind
     if kind not in "buif":
         reason = "complex numbers: take the magnitude first" if kind == "c" else f"{dtype}"
         raise TypeError(f"An image must hold real numbers, got {reason}.")
@@ -113,6 +113,11 @@ def check_array(shape: tuple[int, ...], dtype: Any) -> None:
         )
     if 0 in shape:
         raise ValueError(f"The image is empty: its shape is {shape}.")
+
+
+def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype as NumPy has it; tensorstore has dtypes of its own."""
+    return np.dtype(getattr(dtype, "numpy_dtype", dtype))
 
 
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -122,7 +122,7 @@ class OpenImages(QObject):
         )
         if known is not None and (frame_axis is None or wanted == known.geometry):
             if variant is not None and variant != known.session.variant:
-                known.session.set_variant(variant)
+                known.session.set_variant(variant, weights=self._weights_for(variant))
         else:
             composition = Composition(image, wanted)
             composition.include(further_channels(image, self.images))
@@ -160,7 +160,7 @@ class OpenImages(QObject):
         """Have the next answers given by another network."""
         self.variant = variant
         if self.current is not None:
-            self.current.use_variant(variant)
+            self.current.use_variant(variant, self._weights_for(variant))
 
     def take_in_hand(self, opened: OpenSession) -> bool:
         """Go on with an open session; False if it is open no more."""

@@ -183,9 +183,10 @@ class OpenSession(QObject):
             self.layers.choose(obj_id)
         self.changed.emit()
 
-    def use_variant(self, variant: str) -> None:
+    def use_variant(self, variant: str, weights: str = "default") -> None:
         """Have the next answers given by another network."""
-        self._jobs.ask(Request(self, "variant"), partial(self.session.set_variant, variant))
+        call = partial(self.session.set_variant, variant, weights=weights)
+        self._jobs.ask(Request(self, "variant"), call)
 
     def edit(self, call: Callable[[], object], what: str = "edit", *, owed: bool = False) -> None:
         """
@@ -247,7 +248,11 @@ class OpenSession(QObject):
         """Show the mask that a click at a position in the world would give."""
         units = self._viewer.layers.units
         place = navigation.pixel_under(self.image, self.geometry, position, world_units=units)
-        if place is None or self._jobs.has_long_job or self._viewer.dims.ndisplay != 2:
+        if place is None:
+            return
+        if self._jobs.has_long_job or self._viewer.dims.ndisplay != 2:
+            why = "in 3-D" if self._viewer.dims.ndisplay != 2 else "while objects are followed"
+            self.told.emit(f"There is no preview {why}. ")
             return
         frame_idx, yx = place
         known = self.obj_id if self.obj_id in self.session.document.objects else None

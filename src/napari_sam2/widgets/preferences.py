@@ -13,6 +13,8 @@ from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, checked
 from napari_sam2.session.settings import Window
 
 _PLUGIN = "napari-sam2"
+# a manifest has one default for all systems, where macOS has a key of its own
+_IN_MANIFEST = {KeyAction.UNDO: "Control-Z", KeyAction.REDO: "Control-Shift-Z"}
 _CACHE_VARIABLE = "NAPARI_SAM2_CACHE"
 
 
@@ -84,7 +86,9 @@ def read_keys() -> dict[KeyAction, str]:
         return keys
     for action in KeyAction:
         with suppress(LayerRefusedError, AttributeError):
-            keys[action] = checked_key(str(getattr(chosen, action.value)), action, keys)
+            key = str(getattr(chosen, action.value))
+            if key != _IN_MANIFEST.get(action):
+                keys[action] = checked_key(key, action, keys)
     return keys
 
 

@@ -59,6 +59,7 @@ class RunRequests(QObject):
             self.refused.emit(NO_IMAGE)
             return
         if self._run.is_active:
+            self.refused.emit(BUSY)
             return
         self.begun.emit()
         current.collect()
