@@ -81,7 +81,14 @@ def test_truncated_and_foreign_files(tmp_path: Path, saved: Path, suffix: str) -
     cut.write_bytes(whole.read_bytes()[:-200])
     with pytest.raises(CheckpointError, match="cut"):
         read_weights(cut)
-    for content in (b"", b"hello", bytes(range(256)) * 10):
+    for content in (
+        b"",
+        b"hello",
+        b"step 0: loss 1.2\n",
+        b"Results",
+        b"bytes",
+        bytes(range(256)) * 10,
+    ):
         foreign = tmp_path / f"foreign{suffix}"
         foreign.write_bytes(content)
         with pytest.raises(CheckpointError, match="foreign"):

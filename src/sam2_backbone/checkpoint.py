@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+import struct
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,13 @@ _KEY_TABLE: tuple[tuple[str, str], ...] = (
 # read by a code path that no published variant takes
 _UNUSED_META_KEYS = frozenset({"no_mem_pos_enc"})
 _MAX_KEYS_SHOWN = 5
+
+
+# what torch's reader raises on files of other kinds, which it takes for a pickle's instructions
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError,
+    TypeError, AttributeError, AssertionError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -203,7 +211,7 @@ def _read_safetensors(path: Path) -> StoredWeights:
 def _read_meta(path: Path) -> StoredWeights:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "cut short"
         raise CheckpointError(
             f"{path} is no checkpoint that can be loaded safely ({reason}); "

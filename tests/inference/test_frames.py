@@ -11,7 +11,7 @@ import zarr
 from skimage.io import imsave
 
 from sam2_backbone.errors import FrameReadError
-from sam2_backbone.inference.frames import as_frame_source, image_source
+from sam2_backbone.inference.frames import as_frame_source, image_source, robust_value_range
 
 STACK = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5)
 
@@ -54,14 +54,15 @@ def test_a_folder_in_natural_order(tmp_path: Path) -> None:
         as_frame_source(tmp_path).read(3)
 
 
-def test_a_video_file_at_random(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_video_file_at_random(tmp_path: Path, name: str) -> None:
     iio = pytest.importorskip("imageio.v3")
     pytest.importorskip("av")
     frames = np.zeros((12, 64, 80, 3), np.uint8)
     for t in range(12):
         frames[t, 10:30, 5 * t : 5 * t + 20] = 200
-    iio.imwrite(tmp_path / "v.mp4", frames, plugin="pyav", codec="mpeg4", fps=10)
-    source = as_frame_source(tmp_path / "v.mp4")
+    iio.imwrite(tmp_path / name, frames, plugin="pyav", codec="mpeg4", fps=10)
+    source = as_frame_source(tmp_path / name)
     assert (source.num_frames, source.height, source.width, source.is_rgb) == (12, 64, 80, True)
     for t in (0, 11, 5):
         assert int(source.read(t)[20, 5 * t + 10, 0]) > 150
@@ -69,6 +70,13 @@ def test_a_video_file_at_random(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(FrameReadError, match="cannot be read as a video"):
         as_frame_source(tmp_path / "bad.mp4")
+
+
+def test_opacity_is_no_brightness() -> None:
+    pixels = np.random.default_rng(0).integers(0, 4000, (2, 32, 32, 4)).astype(np.uint16)
+    pixels[..., 3] = 65535
+    low, high = robust_value_range(as_frame_source(pixels))
+    assert 0 <= low < high <= 4000
 
 
 def test_files_that_are_no_frames(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from sam2_backbone.evaluation.data_sets import find_data_sets
 from sam2_backbone.training.data import CropDrawer, LabelledSequence, object_boxes, read_tree
 from sam2_backbone.training.synthetic import ClipMaker, fill_objects
 
@@ -43,6 +44,44 @@ def test_a_tree_is_read_by_split_and_numbers_make_a_video(tmp_path: Path) -> Non
 def test_a_plain_pair_of_folders_is_enough(tmp_path: Path) -> None:
     write_still(tmp_path / "mine", "a", discs(0))
     assert [s.name for s in read_tree(tmp_path / "mine")] == ["a"]
+
+
+def test_folders_above_the_data_say_nothing_of_splits(tmp_path: Path) -> None:
+    above = tmp_path / "dev" / "data"
+    write_still(above / "cells" / "train", "a", discs(0))
+    write_still(above / "cells" / "dev", "b", discs(1))
+    write_still(above / "plain", "c", discs(2))
+    assert [s.name for s in read_tree(above / "cells")] == ["a"]
+    assert [s.name for s in read_tree(above / "cells", split="dev")] == ["b"]
+    assert [s.name for s in read_tree(above / "cells" / "dev", split="dev")] == ["b"]
+    assert [s.name for s in read_tree(above / "plain")] == ["c"]
+    found = find_data_sets(above)
+    assert [(data.name, data.sequences[0].name) for data in found] == [
+        ("cells/dev", "b"),
+        ("plain", "c"),
+    ]
+
+
+def test_frames_of_a_video_follow_their_numbers_and_share_one_mapping(tmp_path: Path) -> None:
+    for frame in (1, 2, 10):
+        for folder in ("images", "masks"):
+            (tmp_path / "film" / folder).mkdir(parents=True, exist_ok=True)
+        pixels = np.full((16, 16), 1000 * frame, np.uint16)
+        pixels[0] = 0
+        iio.imwrite(tmp_path / "film" / "images" / f"{frame}.tif", pixels)
+        iio.imwrite(tmp_path / "film" / "masks" / f"{frame}.tif", np.full((16, 16), frame, "u2"))
+    (film,) = read_tree(tmp_path / "film")
+    assert film.labels[:, 5, 5].tolist() == [1, 2, 10]
+    # it bleaches or grows as it did: no frame is stretched by itself
+    np.testing.assert_allclose(film.frames[:, 5, 5, 0], [25, 51, 255], atol=1)
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    write_still(tmp_path / "mine", "a", discs(0))
+    iio.imwrite(tmp_path / "mine" / "masks" / "a.tif", np.full((8, 8), 65536, np.int32))
+    (tmp_path / "mine" / "masks" / "a.png").unlink()
+    with pytest.raises(ValueError, match="above 65535"):
+        read_tree(tmp_path / "mine")
 
 
 def test_nothing_to_read_is_said_plainly(tmp_path: Path) -> None:

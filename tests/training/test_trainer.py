@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -10,7 +11,7 @@ import torch
 
 from sam2_backbone.build import build_sam2
 from sam2_backbone.training.__main__ import main
-from sam2_backbone.training.args import Stage, TrainingArgs
+from sam2_backbone.training.args import Stage, TrainingArgs, args_from_json
 from sam2_backbone.training.batches import StepBatches
 from sam2_backbone.training.dense import DenseHead
 from sam2_backbone.training.losses import LossWeights
@@ -138,7 +139,7 @@ def test_the_command_trains_resumes_and_refuses(
 ) -> None:
     monkeypatch.setattr("sam2_backbone.variants.MICRO_CONFIG", TEST_CONFIG)
     monkeypatch.setattr("sam2_backbone.training.args.DEFAULT_STAGES", (replace(MIXED, clips=()),))
-    monkeypatch.setattr("sam2_backbone.training.args.TrainingArgs", lambda: ARGS)
+    monkeypatch.setattr("sam2_backbone.training.args.TrainingArgs", partial(replace, ARGS))
     monkeypatch.setattr("sam2_backbone.training.args.RANDOM_TRUNK_STAGES", ARGS.stages)
     for stem in ("a", "b"):
         write_still(tmp_path / "data", stem, discs())
@@ -149,8 +150,22 @@ def test_the_command_trains_resumes_and_refuses(
     assert main([*said, "--minutes", "0.03"]) == 1
     assert "--resume" in capsys.readouterr().err
     before = (run / "log.csv").read_text().count("loss")
-    assert main([*said, "--minutes", "0.06", "--resume"]) == 0
+    # the run knows its recipe: only what is to change is said again
+    assert main([*said[:-2], "--minutes", "0.06", "--resume"]) == 0
     assert (run / "log.csv").read_text().count("loss") > before
+    assert args_from_json((run / "args.json").read_text()) == replace(
+        ARGS, minutes=0.06, loader_workers=0, learning_rate=8e-4
+    )
+    assert main([*said, "--minutes", "0.02", "--overwrite"]) == 0
+    assert (run / "log.csv").read_text().count("loss") <= before + 1
+    # weights that somebody keeps there are not replaced either
+    for name in ("checkpoint.pt", "log.csv", "args.json", "curves.png"):
+        (run / name).unlink()
+    kept = (run / "weights.safetensors").read_bytes()
+    assert main([*said, "--minutes", "0.02"]) == 1
+    assert main([*said, "--resume"]) == 1
+    assert "no checkpoint.pt" in capsys.readouterr().err
+    assert (run / "weights.safetensors").read_bytes() == kept
 
 
 @pytest.mark.slow
@@ -185,6 +200,7 @@ import sys
 from pathlib import Path
 import torch
 from dataclasses import replace
+from functools import partial
 from sam2_backbone.training.engine import choose_engine
 from sam2_backbone.training.trainer import Trainer
 from sam2_backbone.variants import TEST_CONFIG

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from sam2_backbone.training.data import SPLITS, LabelledSequence, read_tree
+from sam2_backbone.training.data import SPLITS, LabelledSequence, read_tree, split_of
 
 SPLIT = "dev"
 
@@ -82,7 +82,7 @@ def find_data_sets(root: Path) -> list[DataSet]:
     found = []
     for folder in folders:
         masks = [p for p in folder.rglob("masks") if (p.parent / "images").is_dir()]
-        parts = {split for split in SPLITS for p in masks if split in p.parts}
+        parts = {split_of(p.parent, folder) for p in masks} - {None}
         if not masks or (parts and SPLIT not in parts):
             continue
         name = f"{folder.name}/{SPLIT}" if parts else folder.name

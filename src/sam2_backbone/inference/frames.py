@@ -163,7 +163,10 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
     count = min(_RANGE_SAMPLES, source.num_frames)
     samples = []
     for frame_idx in np.linspace(0, source.num_frames - 1, count).round().astype(int):
-        values = source.read(int(frame_idx)).reshape(-1)
+        frame = source.read(int(frame_idx))
+        if source.is_rgb and frame.shape[-1] == 4 and not hasattr(source, "num_channels"):
+            frame = frame[..., :3]  # opacity is no brightness
+        values = frame.reshape(-1)
         values = values[:: max(1, values.size // _RANGE_PIXELS)].astype(np.float64)
         samples.append(values[np.isfinite(values)])
     finite = np.concatenate(samples)
@@ -217,16 +220,19 @@ def _video_file(path: Path) -> FrameSource:
         import imageio.v3 as iio
 
         properties = iio.improps(path, plugin="pyav")
+        count = int(properties.shape[0])
+        if count == 0:  # Matroska and WebM do not say how many frames they hold
+            count = sum(1 for _ in iio.imiter(path, plugin="pyav"))
     except ImportError as error:
         raise FrameReadError(
             f"reading the video file {path} needs PyAV: pip install 'napari-sam2[video]'"
         ) from error
     except (OSError, ValueError) as error:
         raise FrameReadError(f"{path} cannot be read as a video ({error})") from error
-    if properties.n_images == 0 or len(properties.shape) != 4:
+    if count == 0 or len(properties.shape) != 4:
         raise FrameReadError(f"{path} holds no video frames")
 
     def read(frame_idx: int) -> NDArray[np.generic]:
         return np.asarray(iio.imread(path, index=frame_idx, plugin="pyav"))
 
-    return _ReadFrames(read, int(properties.shape[0]), str(path))
+    return _ReadFrames(read, count, str(path))

@@ -174,9 +174,9 @@ class ImagePredictor:
             raise ValueError(f"box must be (4,) or (B, 4), not {tuple(boxes.shape)}")
         corners = boxes.reshape(-1, 2, 2)  # (B, corner, x y)
         limit = (self._size[1], self._size[0]) if normalize_coords else (1, 1)
-        if bool((corners[:, 1] <= corners[:, 0]).any()):
+        if not bool((corners[:, 1] > corners[:, 0]).all()):
             raise ValueError("a box is empty or reversed: x0 < x1 and y0 < y1 are needed")
-        if bool((corners < 0).any()) or bool((corners > corners.new_tensor(limit)).any()):
+        if not bool(((corners >= 0) & (corners <= corners.new_tensor(limit))).all()):
             raise ValueError(f"a box reaches outside the image of {limit[0]} x {limit[1]}")
         return corners
 
@@ -186,7 +186,8 @@ class ImagePredictor:
             low, high = -0.5, real.new_tensor((self._size[1] - 0.5, self._size[0] - 0.5))
         else:
             low, high = 0.0, real.new_tensor((1.0, 1.0))
-        if bool((real < low).any()) or bool((real > high).any()):
+        # the upper edge is the next image's pixel; NaN is nowhere
+        if not bool(((real >= low) & (real < high if normalize_coords else real <= high)).all()):
             raise ValueError(
                 f"a point lies outside the image of {self._size[1]} x {self._size[0]} pixels"
             )

@@ -145,7 +145,7 @@ class ResultLayout:
         answer: Answer | None = None,
     ) -> FrameResult:
         """Objects on a frame with their scores; candidates come from a prompt's answer."""
-        memories = [item.bank.get(frame_idx) for item in items]
+        memories = [m for item in items if (m := item.bank.get(frame_idx)) is not None]
         candidates: tuple[ObjectMask, ...] = ()
         if answer is not None and answer.candidates is not None:
             candidates = tuple(
@@ -157,8 +157,8 @@ class ResultLayout:
             frame_size=state.frame_size,
             obj_ids=tuple(item.obj_id for item in items),
             object_masks=tuple(self.part(state, item, frame_idx) for item in items),
-            object_scores=torch.tensor([m.object_score for m in memories if m is not None]),
-            ious=torch.tensor([m.iou for m in memories if m is not None]),
+            object_scores=torch.tensor([m.object_score for m in memories], device=self.device),
+            ious=torch.tensor([m.iou for m in memories], device=self.device),
             candidates=candidates,
             candidate_ious=answer.candidate_ious if answer is not None else (),
         )

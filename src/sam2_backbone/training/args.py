@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sam2_backbone.training.losses import LossWeights
 
@@ -126,3 +129,27 @@ class TrainingArgs:
             if progress < passed:
                 return index, stage
         return len(self.stages) - 1, self.stages[-1]
+
+
+def args_from_json(text: str) -> TrainingArgs:
+    """Read what a run folder's `args.json` says.
+
+    Raises
+    ------
+    ValueError
+        If it is of another version, or damaged.
+    """
+    try:
+        values: dict[str, Any] = json.loads(text)
+        values["stages"] = tuple(_stage(stage) for stage in values["stages"])
+        values["losses"] = LossWeights(**values["losses"])
+        return TrainingArgs(**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"the recipe of this run is not understood ({error}); it may come from another version"
+        ) from error
+
+
+def _stage(values: Mapping[str, Any]) -> Stage:
+    tuples = {"zoom": tuple(values["zoom"]), "clips": tuple(map(tuple, values["clips"]))}
+    return Stage(**{**values, **tuples})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sam2_backbone.config import SAM2Config
     from sam2_backbone.training.args import TrainingArgs
 
 ABOUT = "train micro on labelled images and videos, or fine-tune it"
@@ -24,6 +25,7 @@ The run folder gets checkpoint.pt, weights.safetensors (averaged, ready to use),
 curves.png, and samples/ with the same crops from time to time: truth green, answer magenta.
 
 several GPUs: accelerate launch -m sam2_backbone.training DATA --out RUN"""
+DEFAULT_MINUTES = 60.0
 FINE_TUNING_RATE, FINE_TUNING_DECAY = 2e-4, 0.9
 PRETRAINED_DECAY = 0.96
 
@@ -32,9 +34,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with data sets")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--minutes", type=float, default=60.0, help="length of the run (60)")
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out from its last checkpoint"
+    parser.add_argument("--minutes", type=float, help="length of the run (60)")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out from its last checkpoint, by its own recipe; --minutes "
+        "may make it longer",
+    )
+    begin.add_argument(
+        "--overwrite", action="store_true", help="begin anew where --out holds a run already"
     )
     parser.add_argument(
         "--weights",
@@ -66,35 +75,32 @@ def run_training(chosen: argparse.Namespace) -> None:
     Raises
     ------
     ValueError
-        If there is nothing to train on, to resume, or a run is in the way.
+        If there is nothing to train on, or to resume.
+    FileExistsError
+        If a run is in the way.
     """
     import torch
 
-    from sam2_backbone.checkpoint import read_weights, recognise_config
     from sam2_backbone.device import resolve_dtype
     from sam2_backbone.training.data import read_tree
     from sam2_backbone.training.engine import choose_engine
-    from sam2_backbone.training.trainer import CHECKPOINT, Trainer
-    from sam2_backbone.variants import MICRO_CONFIG, PRETRAINED_CONFIG
+    from sam2_backbone.training.trainer import Trainer
 
-    if not chosen.minutes > 0:
+    if chosen.minutes is not None and not chosen.minutes > 0:
         raise ValueError(f"--minutes must be more than 0, not {chosen.minutes:g}")
-    if (chosen.out / CHECKPOINT).exists() and not chosen.resume:
-        raise ValueError(f"{chosen.out} holds a run already: add --resume, or give another --out")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     engine = choose_engine(chosen.device)
-    start = _start(chosen.weights)
-    if start is not None:  # a run of either trunk can be fine-tuned
-        config = recognise_config(read_weights(start))
-    else:
-        config = PRETRAINED_CONFIG if chosen.trunk == "imagenet" else MICRO_CONFIG
+    start = None if chosen.resume else _start(chosen.weights)
+    if not chosen.resume and engine.rank == 0:
+        _make_room(chosen.out, overwrite=chosen.overwrite)
+    config, args = _resumed(chosen) if chosen.resume else _begun(chosen, start)
     native = resolve_dtype("auto", engine.device) is torch.bfloat16
     trainer = Trainer(
         config,
         read_tree(chosen.data),
-        training_args(chosen),
+        args,
         chosen.out,
         bfloat16=native and not chosen.float32,
         engine=engine,
@@ -114,6 +120,51 @@ def run_training(chosen: argparse.Namespace) -> None:
             signal.signal(number, previous)
 
 
+def _make_room(out: Path, *, overwrite: bool) -> None:
+    """Delete an earlier run's files if that is wished, else refuse where there are some."""
+    from sam2_backbone.training.trainer import RUN_FILES
+
+    known = [out / name for name in RUN_FILES if (out / name).exists()]
+    if known and not overwrite:
+        raise FileExistsError(
+            f"{known[0]} exists: add --resume to go on with that run, --overwrite to begin anew, "
+            "or give another --out"
+        )
+    for path in known:
+        path.unlink()
+
+
+def _begun(chosen: argparse.Namespace, start: Path | None) -> tuple[SAM2Config, TrainingArgs]:
+    """Return network and recipe of a new run."""
+    from sam2_backbone.checkpoint import read_weights, recognise_config
+    from sam2_backbone.variants import MICRO_CONFIG, PRETRAINED_CONFIG
+
+    if start is not None:  # a run of either trunk can be fine-tuned
+        config = recognise_config(read_weights(start))
+    else:
+        config = PRETRAINED_CONFIG if chosen.trunk == "imagenet" else MICRO_CONFIG
+    return config, training_args(chosen)
+
+
+def _resumed(chosen: argparse.Namespace) -> tuple[SAM2Config, TrainingArgs]:
+    """Return network and recipe of the run that is there."""
+    from sam2_backbone.checkpoint import read_weights, recognise_config
+    from sam2_backbone.training.args import args_from_json
+    from sam2_backbone.training.trainer import ARGS, CHECKPOINT, EXPORT
+
+    missing = [name for name in (CHECKPOINT, EXPORT, ARGS) if not (chosen.out / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{chosen.out} has no {missing[0]}, so there is no run to go on with: start it without "
+            "--resume"
+        )
+    args = args_from_json((chosen.out / ARGS).read_text(encoding="utf-8"))
+    args = replace(args, loader_workers=chosen.workers)
+    if chosen.minutes is not None:
+        args = replace(args, minutes=chosen.minutes)
+    return recognise_config(read_weights(chosen.out / EXPORT)), args
+
+
 def training_args(chosen: argparse.Namespace) -> TrainingArgs:
     """Return the recipe that the options ask for."""
     from sam2_backbone.training.args import (
@@ -124,7 +175,7 @@ def training_args(chosen: argparse.Namespace) -> TrainingArgs:
 
     args = replace(
         TrainingArgs(),
-        minutes=chosen.minutes,
+        minutes=DEFAULT_MINUTES if chosen.minutes is None else chosen.minutes,
         seed=chosen.seed,
         loader_workers=chosen.workers,
     )

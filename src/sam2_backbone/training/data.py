@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sam2_backbone.inference.frames import ArrayFrames, choose_intensities
+
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 SPLITS = ("train", "dev")
 # a kind is drawn by its number of objects to this power, and never more rarely than the floor
@@ -55,31 +57,43 @@ def object_boxes(labels: NDArray[np.uint16]) -> NDArray[np.int64]:
     return np.asarray(rows, dtype=np.int64).reshape(-1, 5)
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def _read_pixels(path: Path) -> NDArray[np.generic]:
+    """Read (H, W, 1 or 3) of any dtype; opacity is left out."""
     image = np.asarray(iio.imread(path))
-    if image.dtype != np.uint8:
-        low, high = np.percentile(image, (0.1, 99.9))
-        image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1) * 255
-        image = image.astype(np.uint8)
     if image.ndim == 2:
         return image[..., None]
-    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
-    if image.shape[-1] == 3 and np.array_equal(image[..., 0], image[..., 2]):
-        image = image[..., :1]  # grey stored as colour
-    return np.ascontiguousarray(image)
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+
+
+def _as_bytes(frames: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Bring (T, H, W, C) to uint8 by one mapping for all frames, as the predictors have it."""
+    if frames.dtype != np.uint8:
+        brightness = choose_intensities(ArrayFrames(frames))
+        frames = np.stack([(brightness.apply(frame) * 255).astype(np.uint8) for frame in frames])
+    if frames.shape[-1] == 3 and np.array_equal(frames[..., 0], frames[..., 2]):
+        frames = frames[..., :1]  # grey stored as colour
+    return np.ascontiguousarray(frames, dtype=np.uint8)
 
 
 def _read_labels(path: Path) -> NDArray[np.uint16]:
     labels = np.asarray(iio.imread(path))
     if labels.ndim != 2:
         raise ValueError(f"{path} is not a label image: expected two axes, found {labels.shape}")
+    most = np.iinfo(np.uint16).max
+    if labels.size and not 0 <= labels.min() <= labels.max() <= most:
+        raise ValueError(f"{path} holds labels below 0 or above {most}: number its objects anew")
     return labels.astype(np.uint16)
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Images with their masks: frames of a video in the order of their numbers."""
     images = {p.stem: p for p in (folder / "images").iterdir() if p.suffix in IMAGE_SUFFIXES}
     masks = {p.stem: p for p in (folder / "masks").iterdir() if p.suffix in IMAGE_SUFFIXES}
-    return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+    stems = sorted(
+        images.keys() & masks.keys(),
+        key=lambda stem: (int(stem), stem) if stem.isdecimal() else (-1, stem),
+    )
+    return [(images[stem], masks[stem]) for stem in stems]
 
 
 def read_folder(folder: Path) -> list[LabelledSequence]:
@@ -92,8 +106,8 @@ def read_folder(folder: Path) -> list[LabelledSequence]:
     kind = next((p for p in reversed(folder.parts[:-1]) if p not in SPLITS), folder.name)
     if folder.name not in SPLITS and folder.parent.name not in SPLITS:
         kind = folder.name
-    if pairs and all(image.stem.isdigit() for image, _ in pairs):
-        frames = np.stack([_read_image(image) for image, _ in pairs])
+    if pairs and all(image.stem.isdecimal() for image, _ in pairs):
+        frames = _as_bytes(np.stack([_read_pixels(image) for image, _ in pairs]))
         labels = np.stack([_read_labels(mask) for _, mask in pairs])
         boxes = tuple(object_boxes(frame) for frame in labels)
         return [LabelledSequence(folder.name, kind, frames, labels, False, boxes)]
@@ -106,12 +120,18 @@ def read_folder(folder: Path) -> list[LabelledSequence]:
         labels = _read_labels(mask_path)[None]
         boxes = (object_boxes(labels[0]),)
         if len(boxes[0]):
-            frames = _read_image(image_path)[None]
+            frames = _as_bytes(_read_pixels(image_path)[None])
             name = image_path.stem
             stills.append(
                 LabelledSequence(name, modality.get(name, kind), frames, labels, True, boxes)
             )
     return stills
+
+
+def split_of(folder: Path, root: Path) -> str | None:
+    """Name the split that a folder belongs to by `root` and what lies below, nothing above it."""
+    names = (root.name, *folder.relative_to(root).parts)
+    return next((name for name in reversed(names) if name in SPLITS), None)
 
 
 def read_tree(root: str | Path, split: str = "train") -> list[LabelledSequence]:
@@ -124,9 +144,9 @@ def read_tree(root: str | Path, split: str = "train") -> list[LabelledSequence]:
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder: give the folder that holds images and masks")
     folders = sorted(p.parent for p in root.rglob("masks") if (p.parent / "images").is_dir())
-    named = [f for f in folders if any(name in f.parts for name in SPLITS)]
-    if named:
-        folders = [f for f in named if split in f.parts]
+    named = {folder: split_of(folder, root) for folder in folders}
+    if any(named.values()):
+        folders = [folder for folder in folders if named[folder] == split]
     sequences = [sequence for folder in folders for sequence in read_folder(folder)]
     if not sequences:
         raise ValueError(f"no images/ and masks/ with equal names below {root} (split {split!r})")

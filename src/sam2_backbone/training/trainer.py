@@ -39,6 +39,9 @@ _log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 EXPORT = "weights.safetensors"
 LOG = "log.csv"
+ARGS = "args.json"
+CURVES = "curves.png"
+RUN_FILES = (CHECKPOINT, EXPORT, LOG, ARGS, CURVES)
 
 
 def new_network(config: SAM2Config, seed: int) -> SAM2:
@@ -174,7 +177,7 @@ class Trainer:
         exported = self.out / ("new-" + EXPORT)
         save_weights(self.average, exported)
         os.replace(exported, self.out / EXPORT)
-        draw_curves(self.out / LOG, self.out / "curves.png")
+        draw_curves(self.out / LOG, self.out / CURVES)
         self.samples.draw(self.average, self.out / "samples" / f"step_{self.step:06d}.png")
 
     def resume(self) -> None:
@@ -196,7 +199,7 @@ class Trainer:
     def run(self) -> None:
         """Train until the minutes are used up, or `stopped` is set; then save."""
         if self.engine.rank == 0:
-            (self.out / "args.json").write_text(json.dumps(asdict(self.args), indent=1))
+            (self.out / ARGS).write_text(json.dumps(asdict(self.args), indent=1))
         saved = self.minutes
         while self.minutes < self.args.minutes and not self.stopped:
             index, stage = self.args.stage_at(self.minutes / self.args.minutes)
