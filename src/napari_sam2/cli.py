@@ -30,7 +30,7 @@ examples:
   napari-sam2 doctor
 
 Coordinates are x,y in pixels, the first pixel's centre is 0,0.
-Exit status: 0 done, 1 failed, 2 wrong use."""
+Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped."""
 
 _PROMPT_FILE = """\
 a prompt file is JSON, a list with one entry per object and frame (x, y in pixels):

@@ -21,7 +21,7 @@ File names that are plain numbers are the frames of a video. Where folders are n
 only train is read. An index.csv beside images/ with the columns id, modality names kinds of stills;
 kinds are balanced against each other.
 
-The run folder gets checkpoint.pt, weights.safetensors (averaged, ready to use), log.csv,
+The run folder gets checkpoint.pt, weights.safetensors (averaged, ready to use), log.csv, args.json,
 curves.png, and samples/ with the same crops from time to time: truth green, answer magenta.
 
 several GPUs: accelerate launch -m sam2_backbone.training DATA --out RUN"""
@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "may make it longer",
     )
     begin.add_argument(
-        "--overwrite", action="store_true", help="begin anew where --out holds a run already"
+        "--overwrite", action="store_true", help="delete the run that --out holds and begin anew; samples/ stays"
     )
     parser.add_argument(
         "--weights",
