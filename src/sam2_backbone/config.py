@@ -118,6 +118,9 @@ class SAM2Config:
     drop_far_pieces
         Drop pieces of tracked masks that were no part of the last mask where another piece was; for
         networks that look for what is like the object. Only with `draw_last_mask`.
+    exclusive_objects
+        Objects that are tracked together never have the same pixels: where they touch, each keeps
+        what it claims more strongly.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
     window_fractions
@@ -134,6 +137,7 @@ class SAM2Config:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     draw_last_mask: bool = False
     drop_far_pieces: bool = False
+    exclusive_objects: bool = False
     gate_object_score: bool = True
     window_fractions: tuple[float, ...] = (1.0,)
 

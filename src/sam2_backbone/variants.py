@@ -115,6 +115,7 @@ PRETRAINED_CONFIG = replace(
     trunk=TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
     block_levels=(0, 1, 2),
     drop_far_pieces=True,
+    exclusive_objects=True,
 )
 
 # the code paths of micro at a size that tests can afford; untrained scores must hide nothing

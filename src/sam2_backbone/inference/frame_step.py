@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from sam2_backbone.inference.exclusion import claim, settled
 from sam2_backbone.inference.postprocess import drop_far_pieces, fill_small_holes, hide_absent
 from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import (
@@ -62,6 +63,16 @@ class Answer:
     memory: FrameMemory
     candidates: Tensor | None = None
     candidate_ious: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tracked:
+    """What is predicted of some objects of a frame, one row each."""
+
+    items: Sequence[ObjectState]
+    views: Sequence[View]
+    features: ImageFeatures
+    prediction: MaskPrediction
 
 
 class FrameStep:
@@ -160,14 +171,11 @@ class FrameStep:
         self, state: VideoState, items: Sequence[ObjectState], frame_idx: int, *, reverse: bool
     ) -> None:
         """Fill in a frame for objects that have been prompted elsewhere, and remember it."""
-        groups: dict[object, list[tuple[ObjectState, Recall]]] = defaultdict(list)
-        for item in items:
-            recall = self.recall(state, item, frame_idx, reverse=reverse)
-            groups[recall.structure].append((item, recall))
-        for members in groups.values():
-            for start in range(0, len(members), self._chunk):
-                part = members[start : start + self._chunk]
-                self._track_batch(state, part, frame_idx, reverse=reverse)
+        tracked = self._predicted(state, items, frame_idx, reverse=reverse)
+        if self.config.exclusive_objects and len(items) > 1:
+            tracked = _exclusive(list(tracked))
+        for part in tracked:
+            self._remember(state, part, frame_idx)
 
     def recall(
         self, state: VideoState, item: ObjectState, frame_idx: int, *, reverse: bool
@@ -209,14 +217,27 @@ class FrameStep:
             bicubic_8bit=self.reference_rules,
         )
 
-    def _track_batch(
+    def _predicted(
+        self, state: VideoState, items: Sequence[ObjectState], frame_idx: int, *, reverse: bool
+    ) -> Iterator[_Tracked]:
+        """Predict masks in batches of objects that recall alike."""
+        groups: dict[object, list[tuple[ObjectState, Recall]]] = defaultdict(list)
+        for item in items:
+            recall = self.recall(state, item, frame_idx, reverse=reverse)
+            groups[recall.structure].append((item, recall))
+        for members in groups.values():
+            for start in range(0, len(members), self._chunk):
+                part = members[start : start + self._chunk]
+                yield self._predict_batch(state, part, frame_idx, reverse=reverse)
+
+    def _predict_batch(
         self,
         state: VideoState,
         members: Sequence[tuple[ObjectState, Recall]],
         frame_idx: int,
         *,
         reverse: bool,
-    ) -> None:
+    ) -> _Tracked:
         items = [item for item, _ in members]
         views = [self.next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encode(state, frame_idx, views, keep=False)
@@ -230,13 +251,15 @@ class FrameStep:
         if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)
-        prediction = self._gated(state, prediction)
-        best = prediction.best
+        return _Tracked(items, views, features, self._gated(state, prediction).best)
+
+    def _remember(self, state: VideoState, tracked: _Tracked, frame_idx: int) -> None:
+        best = tracked.prediction
         encoded = self.model.encode_memory(
-            features, best.low_res_masks, best.object_score_logits, prompted=False
+            tracked.features, best.low_res_masks, best.object_score_logits, prompted=False
         ).to(torch.bfloat16)
-        answers = self._answers(prediction, views, prompted=False)
-        for item, answer, row in zip(items, answers, encoded, strict=True):
+        answers = self._answers(best, tracked.views, prompted=False)
+        for item, answer, row in zip(tracked.items, answers, encoded, strict=True):
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
@@ -370,6 +393,19 @@ class FrameStep:
         memory = replace(memory, obj_ptr=self.model.adopt_mask(features, mask).obj_ptr[0])
         item.bank.update(frame_idx, memory)
         return memory
+
+
+def _exclusive(batches: Sequence[_Tracked]) -> Iterator[_Tracked]:
+    """Let no two objects of a frame have the same pixels."""
+    claims = [
+        claim(logits, view)
+        for batch in batches
+        for logits, view in zip(batch.prediction.low_res_masks, batch.views, strict=True)
+    ]
+    rows = iter(settled(claims))
+    for batch in batches:
+        masks = torch.stack([next(rows) for _ in batch.items])
+        yield replace(batch, prediction=replace(batch.prediction, low_res_masks=masks))
 
 
 def judged_together(answers: Sequence[Answer], frame_size: tuple[int, int]) -> list[WindowAnswer]:

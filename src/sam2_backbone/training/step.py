@@ -31,7 +31,9 @@ CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
-DRIFT_SHARE = 0.25  # of tracked masks that are remembered with errors that it takes long to make
+# of tracked masks that are remembered with errors that it takes long to make; never among cells,
+# where every object is labelled: there distrust of the last mask lets a neighbour be swallowed
+DRIFT_SHARE = 0.25
 OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
@@ -303,8 +305,9 @@ class StepLoss(nn.Module):
                     loss = self._loss(answer, target, others)
                     result.loss = result.loss + CLIP_WEIGHT * loss / (num_frames - 1)
             said = answer.best
+            may_drift = ~batch.complete[batch.rows] & (not prompted)
             masks = remembered_masks(
-                said.low_res_masks, target, prompted=prompted, generator=generator
+                said.low_res_masks, target, may_drift=may_drift, generator=generator
             )
             memory.store(plain, masks, said.obj_ptr, target, frame_idx, prompted=prompted)
 
@@ -329,18 +332,19 @@ class StepLoss(nn.Module):
 
 
 def remembered_masks(
-    answered: Tensor, target: Tensor, *, prompted: bool, generator: torch.Generator
+    answered: Tensor, target: Tensor, *, may_drift: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Choose what N objects remember: the answer, the truth, or on a tracked frame a drifted one.
+    """Choose what N objects remember: the answer, the truth, or a drifted answer.
 
-    All are logits, (N, 1, l, l).
+    `may_drift` is (N,) bool; all others are logits, (N, 1, l, l).
     """
     told, wrong = (
         torch.rand(len(target), 1, 1, 1, generator=generator).to(target.device) < share
         for share in (TOLD_SHARE, DRIFT_SHARE)
     )
     masks = torch.where(told, target * 20 - 10, answered)
-    return masks if prompted else torch.where(wrong, drifted(answered, generator), masks)
+    wrong = wrong & may_drift[:, None, None, None]
+    return torch.where(wrong, drifted(answered, generator), masks)
 
 
 class ClipMemory:

@@ -1,0 +1,70 @@
+"""No pixel belongs to two objects that are tracked together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sam2_backbone.inference.exclusion import claim, settled
+from sam2_backbone.inference.transforms import View
+from sam2_backbone.inference.video_predictor import VideoPredictor
+from sam2_backbone.modeling.sam2 import SAM2
+
+Movie = NDArray[np.uint8]
+WHOLE = View.whole(32, 32)
+
+
+def logits(columns: slice, height: float) -> torch.Tensor:
+    """Return (1, 32, 32) logits of a band of columns."""
+    values = torch.full((1, 32, 32), -5.0)
+    values[:, 8:24, columns] = height
+    return values
+
+
+def test_the_stronger_claim_has_the_pixel_and_the_weaker_keeps_the_rest() -> None:
+    weak, strong = logits(slice(4, 20), 2.0), logits(slice(12, 28), 6.0)
+    first, second = settled([claim(weak, WHOLE), claim(strong, WHOLE)])
+    assert torch.equal(first > 0, logits(slice(4, 12), 1.0) > 0)
+    assert torch.equal(second > 0, strong > 0)
+    assert not bool(((first > 0) & (second > 0)).any())
+
+
+def test_objects_that_do_not_meet_are_as_they_were() -> None:
+    left, right = logits(slice(0, 10), 2.0), logits(slice(20, 30), 6.0)
+    absent = torch.full((1, 32, 32), -1024.0)
+    claims = [claim(mask, WHOLE) for mask in (left, right, absent)]
+    assert claims[0].extent == (8.0, 0.0, 24.0, 10.0)
+    assert claims[2].extent is None
+    for mask, found in zip((left, right, absent), settled(claims), strict=True):
+        assert torch.equal(mask, found)
+
+
+def test_claims_meet_in_the_frame_not_in_their_windows() -> None:
+    # the second window begins 16 pixels further right: its columns 0 to 8 are 16 to 24 of the first
+    first = claim(logits(slice(8, 28), 2.0), WHOLE)
+    second = claim(logits(slice(0, 8), 6.0), View(0, 16, 32, 32))
+    mine, other = settled([first, second])
+    assert torch.equal(mine > 0, (logits(slice(8, 28), 2.0) > 0) & ~(logits(slice(16, 24), 1) > 0))
+    assert torch.equal(other > 0, second.logits > 0)
+
+
+@pytest.mark.parametrize("window", [None, "auto"])
+def test_tracked_masks_do_not_overlap(small_model: SAM2, movie: Movie, window: str | None) -> None:
+    shared = []
+    for exclusive in (False, True):
+        predictor = VideoPredictor(small_model)
+        predictor._step.config = replace(small_model.config, exclusive_objects=exclusive)
+        state = predictor.init_state(movie, window=window)
+        for obj_id in (1, 2, 3):
+            point = [[13 + obj_id, 15]]
+            predictor.add_new_points_or_box(state, 0, obj_id, points=point, labels=[1])
+        frames = {t: masks > 0 for t, _, masks in predictor.propagate_in_video(state)}
+        shared.append(sum(int((frames[t].sum(0) > 1).sum()) for t in range(1, 10)))
+    without, with_exclusion = shared
+    assert without > 40  # else the test shows nothing
+    # a few may be left of bringing two windows to the pixels of the frame
+    assert with_exclusion <= (0 if window is None else 0.1 * without)
