@@ -136,6 +136,9 @@ class FakePredictor:
         mask: Any = None,
     ) -> FakeResult:
         self.calls.append(("answer", frame_idx, obj_id))
+        if self.fail_next is not None:
+            error, self.fail_next = self.fail_next, None
+            raise error
         frames = state.heard.setdefault(obj_id, {})
         heard = _Heard() if clear_old_points else frames.get(frame_idx, _Heard())
         new_points = () if points is None else zip(*np.asarray(points).T, labels, strict=True)
@@ -146,9 +149,6 @@ class FakePredictor:
             count=heard.count + 1,
         )
         state.tracked[obj_id] = set()
-        if self.fail_next is not None:
-            error, self.fail_next = self.fail_next, None
-            raise error
         result = self._result(state, frame_idx, (obj_id,))
         if clear_old_points and box is None and mask is None and len(points) == 1:
             sizes = [self._logits(replace(frames[frame_idx], count=n), 0, state.height, state.width)
@@ -211,8 +211,9 @@ class FakePredictor:
 
     def remove_object(self, state: FakeState, obj_id: int) -> None:
         self.calls.append(("remove_object", obj_id))
-        state.heard.pop(obj_id, None)
-        state.tracked.pop(obj_id, None)
+        if obj_id not in state.heard:
+            raise ValueError(f"there is no object {obj_id}")
+        del state.heard[obj_id], state.tracked[obj_id]
 
     def reset_state(self, state: FakeState) -> None:
         state.heard.clear()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
 from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT, SAM2
@@ -154,6 +155,67 @@ def test_taking_back_a_prompt_takes_back_its_answer(
     _, _, logits = predictor.clear_all_prompts_in_frame(state, 5, 1)
     assert bool((logits == NO_OBJECT_LOGIT).all())
     assert state.prompted_frames(1) == (0,)
+
+
+def test_a_correction_given_anew_still_builds_on_memory(
+    predictor: VideoPredictor, movie: Movie
+) -> None:
+    def negative(state: VideoState) -> torch.Tensor:
+        _, _, logits = predictor.add_new_points_or_box(state, 5, 1, points=[[20, 20]], labels=[0])
+        return logits[0]
+
+    state = predictor.init_state(movie)
+    _click(predictor, state, 0, 1)
+    _forward(predictor, state)
+    negative(state)
+    predictor.clear_all_prompts_in_frame(state, 5, 1)
+    again, alone = negative(state), negative(predictor.init_state(movie))
+    assert not torch.allclose(again, alone)
+
+
+def test_a_click_where_all_other_prompts_were_taken_back(
+    predictor: VideoPredictor, movie: Movie
+) -> None:
+    state = predictor.init_state(movie)
+    _click(predictor, state, 0, 1)
+    _forward(predictor, state)
+    predictor.clear_all_prompts_in_frame(state, 0, 1)
+    _click(predictor, state, 5, 1)
+    assert state.get(1).bank.conditioning_frames == (5,)
+    assert len(list(predictor.propagate(state, "forward"))) == 5
+
+
+@pytest.mark.parametrize("window", ["auto", 30])
+def test_windows_are_kept_where_the_object_is_absent_and_where_one_is_asked_for(
+    predictor: VideoPredictor, movie: Movie, window: str | int
+) -> None:
+    state = predictor.init_state(np.pad(movie, ((0, 0), (0, 60), (0, 60))), window=window)
+    predictor.answer(state, 0, 1, mask=np.pad(movie[0] > 100, ((0, 60), (0, 60))))
+    predictor.load_mask(state, 1, 1, np.zeros((108, 100), bool))
+    sightings = state.get(1).sightings
+    assert sightings[1].extent is None
+    assert sightings[1].view == sightings[0].view != View.whole(108, 100)
+    list(predictor.propagate(state, "forward"))
+    if window == 30:
+        assert {(s.view.height, s.view.width) for s in sightings.values()} == {(30, 30)}
+
+
+def test_a_frame_that_fails_is_computed_the_next_time(
+    predictor: VideoPredictor, state: VideoState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _click(predictor, state, 0, 1)
+    read, failed = state.source.read, []
+
+    def torn(frame_idx: int) -> NDArray[np.generic]:
+        if frame_idx == 4 and not failed:
+            failed.append(frame_idx)
+            raise OSError("cut short")
+        return read(frame_idx)
+
+    monkeypatch.setattr(state.source, "read", torn)
+    with pytest.raises(OSError, match="cut short"):
+        list(predictor.propagate(state, "forward"))
+    assert next(result.frame_idx for result in predictor.propagate(state, "forward")) == 4
 
 
 def test_points_add_up_and_start_again(predictor: VideoPredictor, state: VideoState) -> None:

@@ -273,6 +273,26 @@ def test_selecting_a_click_chooses_its_object(bench) -> None:
     assert picked == [2]
 
 
+def test_a_stroke_builds_on_those_that_the_session_has_yet_to_hear_of(bench) -> None:
+    here = bench()
+    here.layers.points.add((0, 12, 12))
+    here.ask()
+    waiting = []
+    here.layers.painted.disconnect(here._on_painted)
+    here.layers.painted.connect(waiting.append)
+    here.layers.mask_waiting = lambda obj_id, frame_idx: next(
+        (stroke.masks[obj_id] for stroke in reversed(waiting) if obj_id in stroke.masks), None
+    )
+    painted(here, 1, 0, 12, 24)
+    painted(here, 1, 0, 30, 50)
+    for stroke in waiting:
+        here._on_painted(stroke)
+    mask = here.session.mask(1, 0)
+    assert mask[12, 24]
+    assert mask[30, 50]
+    here.assert_shown()
+
+
 def test_every_label_has_its_own_colour_and_name(bench) -> None:
     here = bench()
     labels = here.layers.labels

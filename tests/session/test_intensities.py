@@ -26,6 +26,8 @@ class BrightPredictor(FakePredictor):
         return super().init_state(frames, value_range=value_range, window=window)
 
     def answer(self, state, frame_idx, obj_id, *, points=None, **prompts):
+        if points is None:  # told a mask that was shown before
+            return super().answer(state, frame_idx, obj_id, **prompts)
         low, high = self.range
         frame = np.asarray(self.seen.read(frame_idx), float)
         x, y = np.asarray(points[0]).round().astype(int)

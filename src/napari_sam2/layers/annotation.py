@@ -17,7 +17,7 @@ from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_writer import LabelWriter
 from napari_sam2.layers.markers import MarkerBook, PromptEdit
 from napari_sam2.layers.prompt_layers import NO_OBJECT
-from napari_sam2.layers.strokes import Stroke, read_stroke, strays, touched
+from napari_sam2.layers.strokes import Stroke, Waiting, read_stroke, strays, touched
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class AnnotationLayers:
         self._obj_id = NO_OBJECT
         self._polarity = POSITIVE
         self._detached = False
+        self.mask_waiting: Waiting = _none
+        """What strokes make of an object on a frame that the session has yet to hear of."""
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.events.removed.connect(self._lay_over_image)
         viewer.layers.events.inserted.connect(self._lay_over_image)
@@ -367,6 +369,7 @@ class AnnotationLayers:
             stroke = read_stroke(
                 layer, event.value, frame_idx, region,
                 session=self._session, writer=self._writer, geometry=self.geometry,
+                waiting=self.mask_waiting,
             )  # fmt: skip
             if stroke is None:
                 continue
@@ -400,3 +403,7 @@ class AnnotationLayers:
             self._labels = None
         elif self.image.unique_id == gone:
             self.image_removed.emit()
+
+
+def _none(obj_id: int, frame_idx: int) -> None:
+    return None

@@ -73,6 +73,15 @@ class MarkerBook:
         """Objects that have markers."""
         return {key[0] for key in self._known}
 
+    def known(self, key: PromptKey) -> FramePrompts | None:
+        """What the markers of an object on a frame said last."""
+        return self._known.get(key)
+
+    def choose_candidate(self, key: PromptKey, candidate: int) -> None:
+        """Note which answer a person wants, so that clicks before it is there build on it."""
+        if key in self._known:
+            self._known[key] = replace(self._known[key], candidate=candidate)
+
     def read(self, points: Points, shapes: Shapes) -> Markers:
         """Read all markers."""
         return prompt_layers.read_markers(

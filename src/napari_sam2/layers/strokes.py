@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 Region = tuple[slice, slice]
+Waiting = Callable[[int, int], "NDArray[np.bool_] | None"]
+"""Of an object and a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +157,16 @@ def read_stroke(
     session: Session,
     writer: LabelWriter,
     geometry: FrameGeometry,
+    waiting: Waiting,
 ) -> Stroke | None:
-    """Compare what the layer shows with what was drawn there; None if nothing has changed."""
+    """Compare what the layer shows with what was drawn there; None if nothing has changed.
+
+    Parameters
+    ----------
+    waiting
+        Gives the mask of an object on a frame after the strokes that the session has yet to hear
+        of, None where there is no such stroke.
+    """
     painted = np.array(layer.data[geometry.index(frame_idx, *region)])
     _apply(painted, atoms, frame_idx, region, geometry)
     drawn = writer.drawn_labels(frame_idx, region)
@@ -174,20 +184,24 @@ def read_stroke(
     differs &= ~keep
     masks = {}
     for obj_id in sorted(changed - locked - {0}):
-        mask = _mask(session, obj_id, frame_idx)
+        mask = _mask(session, obj_id, frame_idx, waiting)
         mask[region][differs & (drawn == obj_id)] = False
         mask[region][differs & (painted == obj_id)] = True
         masks[obj_id] = mask
     gained = differs & (painted != 0)
     for obj_id in _covering(session, frame_idx, region, gained) - set(masks) - locked:
-        mask = _mask(session, obj_id, frame_idx)
+        mask = _mask(session, obj_id, frame_idx, waiting)
         mask[region][gained] = False
         masks[obj_id] = mask
     return Stroke(frame_idx, masks if differs.any() else {}, region, tuple(sorted(locked)))
 
 
-def _mask(session: Session, obj_id: int, frame_idx: int) -> NDArray[np.bool_]:
-    known = session.mask(obj_id, frame_idx) if obj_id in session.document.objects else None
+def _mask(session: Session, obj_id: int, frame_idx: int, waiting: Waiting) -> NDArray[np.bool_]:
+    known = waiting(obj_id, frame_idx)
+    if known is not None:
+        return known.copy()
+    if obj_id in session.document.objects:
+        known = session.mask(obj_id, frame_idx)
     return np.zeros((session.height, session.width), dtype=bool) if known is None else known
 
 

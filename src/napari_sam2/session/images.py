@@ -203,14 +203,25 @@ def without_alpha(source: FrameSource, frame: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def signature_of(source: FrameSource) -> str:
-    """Return a fingerprint of a movie: its size and dtype, and the pixels of a few frames."""
+    """Return a fingerprint of a movie: its size and dtype, and the pixels of a few frames.
+
+    A damaged frame does not matter; where none of them can be read, its error is raised.
+    """
     digest = hashlib.sha256()
     shape = (source.num_frames, source.height, source.width, int(source.is_rgb))
     digest.update(repr((shape, np.dtype(source.dtype).newbyteorder("=").str)).encode())
     last = source.num_frames - 1
     frames = {round(last * step / (_SIGNATURE_FRAMES - 1)) for step in range(_SIGNATURE_FRAMES)}
+    failures: list[Exception] = []
     for frame_idx in sorted(frames):
-        frame = without_alpha(source, np.asarray(source.read(frame_idx)))
+        try:
+            frame = without_alpha(source, np.asarray(source.read(frame_idx)))
+        except Exception as error:  # noqa: BLE001 (frames fail in any way; others tell movies apart)
+            failures.append(error)
+            digest.update(b"a frame that cannot be read")
+            continue
         native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
         digest.update(np.ascontiguousarray(native).tobytes())
+    if len(failures) == len(frames):
+        raise failures[0]
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,9 +18,10 @@ import numpy as np
 from napari_sam2.session.codec import Contents, decode, encode
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.history import Action
+from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.objects import Document, ObjectState
 
-_MAGIC = b"napari-sam2 journal 1\n"
+_MAGIC = b"napari-sam2 journal 2\n"
 #: Of one record: length and CRC-32 of what follows.
 _HEAD = struct.Struct("<II")
 
@@ -63,8 +64,8 @@ class JournalWriter:
         tree, arrays = encode(_changes(contents, self._document, self._log))
         tree["order"] = list(contents.document.objects)
         tree["log_kept"] = _common(self._log, contents.log)
-        tree["kept"] = [
-            [obj_id, sorted(state.masks), list(state.prompts)]
+        tree["changed"] = [
+            [obj_id, _gone(self._document.objects.get(obj_id), state), list(state.prompts)]
             for obj_id, state in contents.document.objects.items()
             if self._document.objects.get(obj_id) is not state
         ]
@@ -148,6 +149,11 @@ def _new(now: Any, before: Any) -> dict[int, Any]:
     return {k: v for k, v in now.items() if before is None or before.get(k) is not v}
 
 
+def _gone(before: ObjectState | None, now: ObjectState) -> list[int]:
+    """Frames whose masks are no more."""
+    return [] if before is None else sorted(before.masks.keys() - now.masks.keys())
+
+
 def _common(first: tuple[Action, ...], second: tuple[Action, ...]) -> int:
     """Count the actions that both logs begin with."""
     count = min(len(first), len(second))
@@ -163,9 +169,9 @@ def _applied(before: Contents | None, payload: bytes) -> Contents:
     tree = json.loads(arrays.pop("tree").tobytes().decode())
     changes = decode(tree, arrays)
     old = {} if before is None else dict(before.document.objects)
-    for obj_id, mask_frames, prompt_frames in tree["kept"]:
+    for obj_id, gone, prompt_frames in tree["changed"]:
         state, was = changes.document.objects[obj_id], old.get(obj_id)
-        old[obj_id] = _merged(state, was, mask_frames, prompt_frames)
+        old[obj_id] = _merged(state, was, gone, prompt_frames)
     return replace(
         changes,
         document=Document({obj_id: old[obj_id] for obj_id in tree["order"]}),
@@ -174,12 +180,14 @@ def _applied(before: Contents | None, payload: bytes) -> Contents:
 
 
 def _merged(
-    state: ObjectState, was: ObjectState | None, mask_frames: list[int], prompt_frames: list[int]
+    state: ObjectState, was: ObjectState | None, gone: list[int], prompt_frames: list[int]
 ) -> ObjectState:
-    masks = {**({} if was is None else was.masks), **state.masks}
+    # one table grows from record to record: a copy for each would take long for long movies
+    masks = dict(state.masks) if was is None else cast("dict[int, StoredMask]", was.masks)
+    masks.update(state.masks)
+    for frame_idx in gone:
+        del masks[frame_idx]
     prompts = {**({} if was is None else was.prompts), **state.prompts}
     return replace(
-        state,
-        masks={frame: masks[frame] for frame in mask_frames},
-        prompts={frame: prompts[frame] for frame in prompt_frames},
+        state, masks=masks, prompts={frame_idx: prompts[frame_idx] for frame_idx in prompt_frames}
     )

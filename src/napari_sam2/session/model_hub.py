@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,8 @@ class ModelChoice:
     weights: str
     device: str
     dtype: str
+    written_at: float = 0.0
+    """When the file of weights was written, where it is a person's own: it may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,13 @@ class ModelHub:
 
 def choice_of(settings: SessionSettings) -> ModelChoice:
     """Return the part of `settings` that decides which model is loaded."""
-    return ModelChoice(settings.variant, settings.weights, settings.device, settings.dtype)
+    written_at = 0.0
+    if settings.weights != "default":
+        with suppress(OSError):
+            written_at = Path(settings.weights).stat().st_mtime
+    return ModelChoice(
+        settings.variant, settings.weights, settings.device, settings.dtype, written_at
+    )
 
 
 def weights_sha256(settings: SessionSettings) -> str | None:

@@ -123,9 +123,14 @@ def set_locks(ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int], *, lo
         after = state.locked.union(chosen) if locked else state.locked.difference(chosen)
         if after == state.locked:
             return
+        # what is accepted is right, whatever was said since; what is given free may be computed
+        tracked = state.masks.keys() - state.prompts.keys()
+        outdated = state.outdated - after if locked else state.outdated | (tracked & set(chosen))
+        if not locked:
+            ledger.segmentation.mark_stale(state.obj_id)
         ledger.commit(
             "Lock" if locked else "Unlock",
-            ledger.document.with_object(replace(state, locked=after)),
+            ledger.document.with_object(replace(state, locked=after, outdated=outdated)),
             SetLocks(state.obj_id, chosen, locked),
         )
         _tell_of_locks(ledger, state.obj_id, chosen)

@@ -9,7 +9,7 @@ from typing import get_args
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.history import Direction, Propagate
 from napari_sam2.session.ledger import Ledger
-from napari_sam2.session.objects import Document
+from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.predictor import FrameResultLike
 from napari_sam2.session.segmentation import stored_masks
 
@@ -121,20 +121,29 @@ def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
 
 
 def _finish(ledger: Ledger, request: Propagate, num_steps: int) -> None:
-    """Log the end; if the whole movie was asked for, no mask is out of date any more."""
+    """Log the end; no mask is out of date any more where the run has been."""
     action = replace(request, num_steps=num_steps, is_finished=True)
     if num_steps:
         ledger.history.extend_last(action)
     else:
         ledger.history.log.append(action)
-    if request.direction != "both" or request.frames is not None:
-        return
     objects = dict(ledger.document.objects)
     ledger.later(ledger.events.objects_changed.emit)
     for obj_id in objects if request.obj_ids is None else request.obj_ids:
         if obj_id in objects:
-            objects[obj_id] = replace(objects[obj_id], outdated=frozenset())
+            state = objects[obj_id]
+            left = {t for t in state.outdated if not _covers(request, state, t)}
+            objects[obj_id] = replace(state, outdated=frozenset(left))
     ledger.document = Document(objects)
+
+
+def _covers(request: Propagate, state: ObjectState, frame_idx: int) -> bool:
+    """Whether a whole run goes through a frame of an object."""
+    if not state.prompts or (request.frames is not None and frame_idx not in request.frames):
+        return False
+    if request.direction == "forward":
+        return frame_idx >= min(state.prompts)
+    return request.direction == "both" or frame_idx <= max(state.prompts)
 
 
 def _next_result(ledger: Ledger, results: Iterator[FrameResultLike]) -> FrameResultLike | None:

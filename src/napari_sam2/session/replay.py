@@ -127,6 +127,16 @@ def _num_threads(was: Environment | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _followed(session: Session, obj_ids: Iterable[int] | None) -> list[int]:
+    """Those of the objects asked for that a run still follows: others do not stop it."""
+    objects = session.document.objects
+    return [
+        obj_id
+        for obj_id in (objects if obj_ids is None else obj_ids)
+        if obj_id in objects and objects[obj_id].prompts and not objects[obj_id].accepted
+    ]
+
+
 def repeat(
     session: Session,
     log: Iterable[Action],
@@ -173,10 +183,13 @@ def repeat(
                     for _ in repeat(session, actions, adapted):
                         pass
             case Propagate(direction, obj_ids, frames, num_steps, is_finished):
-                results = session.propagate(direction, obj_ids, frames)
-                for _ in results if is_finished else islice(results, num_steps):
-                    yield
-                results.close()
+                chosen = _followed(session, obj_ids)
+                if chosen:  # else all of them were removed or locked while the run went on
+                    wanted = None if obj_ids is None else chosen
+                    results = session.propagate(direction, wanted, frames)
+                    for _ in results if is_finished else islice(results, num_steps):
+                        yield
+                    results.close()
             case ChangeSettings(settings):
                 session.change_settings(adapted(settings))
             case Undo():

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam2.session.history import Direction
 from napari_sam2.session.intensities import as_seen
 from napari_sam2.session.masks import (
@@ -71,7 +73,8 @@ class Segmentation:
             del self.candidates[key]
         if obj_id in self._known:
             self._known.discard(obj_id)
-            self._require().remove_object(self._state, obj_id)
+            with suppress(ValueError):  # unknown where the first answer failed already
+                self._require().remove_object(self._state, obj_id)
 
     def ask(self, state: ObjectState, frame_idx: int, prompts: FramePrompts) -> StoredMask | None:
         """
@@ -170,8 +173,7 @@ class Segmentation:
     ) -> StoredMask:
         """Tell the predictor that another candidate was meant: what follows builds on that."""
         mask = candidates[candidate % len(candidates)].mask
-        whole = mask.to_array(self._source.height, self._source.width)
-        self._require().answer(self._state, frame_idx, state.obj_id, mask=whole)
+        self._tell(state, frame_idx, mask)
         return mask
 
     def _require(self) -> Predictor:
@@ -193,10 +195,25 @@ class Segmentation:
         self._known.add(state.obj_id)
         self._stale.add(state.obj_id)
         for frame_idx, prompts in state.prompts.items():
-            self._ask_from(state, frame_idx, prompts, None)
+            self._ask_again(state, frame_idx, prompts)
             # The next prompt is a correction: it is answered with what was tracked in memory.
             self._load(state, state.trusted_frames)
         self._stale.discard(state.obj_id)
+
+    def _ask_again(self, state: ObjectState, frame_idx: int, prompts: FramePrompts) -> None:
+        """Ask as once before; where that answer built on tracked masks, tell what it was."""
+        answer, kept = self._ask_from(state, frame_idx, prompts, None), state.masks.get(frame_idx)
+        if kept is not None and (answer is None or not self._look_alike(answer, kept)):
+            self._tell(state, frame_idx, kept)
+
+    def _tell(self, state: ObjectState, frame_idx: int, mask: StoredMask) -> None:
+        """Have the predictor take a mask for the answer to a frame's prompts."""
+        whole = mask.to_array(self._source.height, self._source.width)
+        self._require().answer(self._state, frame_idx, state.obj_id, mask=whole)
+
+    def _look_alike(self, one: StoredMask, other: StoredMask) -> bool:
+        size = (self._source.height, self._source.width)
+        return np.array_equal(one.to_array(*size), other.to_array(*size))
 
     def _load(self, state: ObjectState, frame_idxs: Sequence[int]) -> None:
         """Put tracked masks into the predictor's memory."""

@@ -218,7 +218,7 @@ class OpenImages(QObject):
         opened.noticed.connect(self.noticed)
         opened.failed.connect(self.failed)
         opened.told.connect(self.told)
-        opened.prompted.connect(self.prompted)
+        opened.prompted.connect(self._on_prompted)
         opened.image_removed.connect(self._on_image_removed)
         opened.layers.layer_made.connect(self._on_layer_made)
         opened.layers.set_polarity(self._positive)
@@ -238,6 +238,11 @@ class OpenImages(QObject):
         for opened in self._sessions.values():
             if event.value is not None and opened.layers.owns(event.value):
                 self.take_in_hand(opened)
+
+    def _on_prompted(self, obj_id: int) -> None:
+        # an answer for an image that was left meanwhile is nothing to go on with here
+        if self.sender() is self.current:
+            self.prompted.emit(obj_id)
 
     def _on_layer_made(self, layer: Any) -> None:
         self.layer_made.emit(layer)

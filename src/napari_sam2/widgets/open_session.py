@@ -23,7 +23,9 @@ from napari_sam2.widgets.session_mirror import SessionMirror
 from napari_sam2.widgets.summaries import candidate_text
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Image, Labels
+    from numpy.typing import NDArray
 
     from napari_sam2.layers.composition import Composition
     from napari_sam2.session.intensities import Channel
@@ -111,6 +113,7 @@ class OpenSession(QObject):
         jobs.request_done.connect(self._on_request_done)
         self.layers = AnnotationLayers(viewer, image, geometry, session)
         self.layers.book.is_waiting = self._is_waiting
+        self.layers.mask_waiting = self._mask_waiting
         self.layers.markers_changed.connect(self._on_markers)
         self.layers.object_picked.connect(self.choose)
         self.layers.painted.connect(self._on_painted)
@@ -230,9 +233,8 @@ class OpenSession(QObject):
         """Take the next answer to the first click of the chosen object on this frame."""
         frame_idx, obj_id = self.frame_idx, self.obj_id
         prompts = None
-        known = obj_id is not None and obj_id in self.session.document.objects
-        if obj_id is not None and known and frame_idx is not None:
-            prompts = self.session.prompts(obj_id, frame_idx)
+        if obj_id is not None and frame_idx is not None:
+            prompts = self.layers.book.known((obj_id, frame_idx))
         if obj_id is None or frame_idx is None or prompts is None or not len(prompts.points):
             self.told.emit("There is no click of the chosen object on this frame. ")
             return
@@ -240,6 +242,7 @@ class OpenSession(QObject):
             self.told.emit("A box or a mask has one answer only. ")
             return
         following = (prompts.candidate + 1) % _NUM_CANDIDATES
+        self.layers.book.choose_candidate((obj_id, frame_idx), following)
         self.use_intensities()
         call = partial(self.session.choose_candidate, obj_id, frame_idx, following)
         self._jobs.ask(Request(self, "candidate", obj_id, frame_idx), call)
@@ -353,6 +356,12 @@ class OpenSession(QObject):
     def _is_waiting(self, key: PromptKey) -> bool:
         return self._jobs.is_waiting(Request(self, "prompt", *key))
 
+    def _mask_waiting(self, obj_id: int, frame_idx: int) -> NDArray[np.bool_] | None:
+        for stroke in reversed(self._strokes.values()):
+            if stroke.frame_idx == frame_idx and obj_id in stroke.masks:
+                return stroke.masks[obj_id]
+        return None
+
     def _on_markers(self) -> None:
         self._timer.start()
 
@@ -405,6 +414,7 @@ class OpenSession(QObject):
                 if isinstance(value, str):
                     self.told.emit(value)
             case "candidate":
+                self._on_prompts(request.obj_id, request.frame_idx)
                 if error is None:
                     text = candidate_text(self.session, request.obj_id, request.frame_idx)
                     self.told.emit(text)

@@ -137,7 +137,7 @@ class FrameStep:
         coords = torch.stack([view.to_model(prompts.coords, size) for view in views])
         kinds = prompts.kinds[None].expand(len(views), -1)
         previous = self._previous_logits(item, frame_idx, views)
-        if frame_idx in item.visited:
+        if frame_idx in item.visited and item.bank.conditioning_frames:
             recall = self.recall(state, item, frame_idx, reverse=item.visited[frame_idx])
             memory = self._recalled(state, [item], [recall], frame_idx)
             memory = replace(
@@ -200,7 +200,7 @@ class FrameStep:
         if before is None:
             nearest = min(item.bank.conditioning_frames, key=lambda t: abs(t - frame_idx))
             before = item.sightings[nearest]
-        return follow(before, state.frame_size)
+        return follow(before, state.frame_size, side=state.fixed_side)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -435,14 +435,17 @@ def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
     return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)
 
 
-def follow(before: Sighting, frame_size: tuple[int, int]) -> View:
+def follow(before: Sighting, frame_size: tuple[int, int], *, side: int | None = None) -> View:
     """Move a window so that the object as last seen is in its middle.
 
-    The side stays as it is until the object has grown or shrunk much, so that it does not flicker.
+    Where no side is given it stays as it is until the object has grown or shrunk much, so that it
+    does not flicker.
     """
     if before.extent is None:
         return before.view
-    wanted = window_around_extent(before.extent, frame_size)
+    wanted = window_around_extent(before.extent, frame_size, side=side)
+    if side is not None:
+        return wanted
     if needs_other_window(before.view, wanted):
         return wanted
     side = max(before.view.height, before.view.width)

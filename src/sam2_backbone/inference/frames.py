@@ -161,9 +161,12 @@ def choose_intensities(
 def robust_value_range(source: FrameSource) -> tuple[float, float]:
     """Percentiles 0.1 and 99.9 of finite values, sampled over frames and pixels."""
     count = min(_RANGE_SAMPLES, source.num_frames)
-    samples = []
+    samples = [np.zeros(0)]
     for frame_idx in np.linspace(0, source.num_frames - 1, count).round().astype(int):
-        frame = source.read(int(frame_idx))
+        try:
+            frame = source.read(int(frame_idx))
+        except Exception:  # noqa: BLE001 (frames fail in any way; who asks for this one will hear)
+            continue
         if source.is_rgb and frame.shape[-1] == 4 and not hasattr(source, "num_channels"):
             frame = frame[..., :3]  # opacity is no brightness
         values = frame.reshape(-1)

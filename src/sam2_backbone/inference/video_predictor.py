@@ -204,7 +204,11 @@ class VideoPredictor:
         item = state.get(obj_id)
         packed = check_mask(mask, state.frame_size)
         extent = packed.extent
-        view = _mask_view(state, extent)
+        backward = min(item.bank.conditioning_frames) > frame_idx
+        if extent is None:  # where tracking would look for it
+            view = self._step.next_view(state, item, frame_idx, reverse=backward)
+        else:
+            view = _mask_view(state, extent)
         cut = view.crop(packed.to_array(), mirror=False)
         part = torch.from_numpy(cut.astype("float32"))[None, None]
         side = self.model.config.low_res_size
@@ -217,7 +221,7 @@ class VideoPredictor:
         item.bank.put_tracked(frame_idx, memory)
         item.sightings[frame_idx] = Sighting(view, extent)
         item.recallable.add(frame_idx)
-        item.visited.setdefault(frame_idx, min(item.bank.conditioning_frames) > frame_idx)
+        item.visited.setdefault(frame_idx, backward)
         item.stale.discard(frame_idx)
 
     @torch.inference_mode()
@@ -232,7 +236,8 @@ class VideoPredictor:
         item.bank.drop_conditioning(frame_idx)
         item.bank.drop_tracked(frame_idx)
         item.sightings.pop(frame_idx, None)
-        item.visited.pop(frame_idx, None)
+        if self.reference_rules:  # else it stays a frame of a pass, to be corrected anew
+            item.visited.pop(frame_idx, None)
         return self._layout.whole_frame(state, frame_idx)
 
     def remove_object(self, state: VideoState, obj_id: int) -> list[int]:
@@ -424,7 +429,7 @@ class VideoPredictor:
         again: bool,
     ) -> None:
         """Make the results of objects on a frame current."""
-        due = []
+        due, seen = [], []
         for item in items:
             if frame_idx in item.bank.conditioning_frames:
                 item.bank.drop_tracked(frame_idx)
@@ -434,11 +439,13 @@ class VideoPredictor:
                 due.append(item)
             else:
                 continue
+            seen.append(item)
+        if due:
+            self._step.track(state, due, frame_idx, reverse=reverse)
+        for item in seen:  # now, since a frame that fails has to be computed again
             if again or not item.fresh(frame_idx):
                 item.visited[frame_idx] = reverse
                 item.stale.discard(frame_idx)
-        if due:
-            self._step.track(state, due, frame_idx, reverse=reverse)
 
     def _range(
         self, state: VideoState, start: int | None, count: int | None, reverse: bool
@@ -462,4 +469,4 @@ def _mask_view(state: VideoState, extent: tuple[float, float, float, float] | No
     """Choose the view for a mask of known extent."""
     if state.window is None or extent is None:
         return View.whole(*state.frame_size)
-    return window_around_extent(extent, state.frame_size)
+    return window_around_extent(extent, state.frame_size, side=state.fixed_side)

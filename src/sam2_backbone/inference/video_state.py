@@ -112,6 +112,11 @@ class VideoState:
         return self.source.height, self.source.width
 
     @property
+    def fixed_side(self) -> int | None:
+        """Side of the window that was asked for; None where it follows the object's size."""
+        return self.window if isinstance(self.window, int) else None
+
+    @property
     def obj_ids(self) -> tuple[int, ...]:
         """Ids in the order in which the objects were made."""
         return tuple(self.objects)

@@ -43,7 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "may make it longer",
     )
     begin.add_argument(
-        "--overwrite", action="store_true", help="delete the run that --out holds and begin anew; samples/ stays"
+        "--overwrite",
+        action="store_true",
+        help="delete the run that --out holds, but for samples/, and begin anew",
     )
     parser.add_argument(
         "--weights",
