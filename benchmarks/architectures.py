@@ -33,7 +33,7 @@ from sam2_backbone.training.losses import mask_iou
 from sam2_backbone.training.prompt_sampler import choose_objects, masks_of, stack_prompts
 from sam2_backbone.training.step import BOX, CLICK, MASK_STRIDE, first_prompts, normalise
 from sam2_backbone.training.trainer import EXPORT, Trainer
-from sam2_backbone.variants import MICRO_CONFIG, PRETRAINED_CONFIG
+from sam2_backbone.variants import MICRO_CONFIG
 
 TRUNKS = {
     "lite2": TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
@@ -98,7 +98,7 @@ def configuration(row: Row) -> SAM2Config:
         trunk=TRUNKS[row.trunk],
         hidden_dim=row.width,
         input_size=row.size,
-        block_levels=PRETRAINED_CONFIG.block_levels if row.blocks else (),
+        block_levels=MICRO_CONFIG.block_levels if row.blocks else (),
         mask_decoder=replace(
             MICRO_CONFIG.mask_decoder, mlp_dim=4 * row.width, iou_head_dim=row.width
         ),

@@ -73,6 +73,8 @@ def test_a_box_refined_by_points() -> None:
 
 def test_no_box_is_no_object() -> None:
     assert not segment(IMAGE, boxes=np.zeros((0, 4))).any()
+    assert not segment(IMAGE, boxes=[]).any()
+    assert not segment(IMAGE, points=[]).any()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,24 @@ def test_help_lists_only_what_there_is(command: Command) -> None:
     assert command("--version")[0] == 0
 
 
+def test_numbers_may_begin_with_a_minus(command: Command) -> None:
+    point = ("--point", "-0.3,10")
+    done = command("segment", "cell.tif", *point, "--range", "-1000,400", "-o", "out.tif")
+    assert done[0] == 0, done[2]
+    assert_refused(command("segment", "cell.tif", "--point", "-3,10"), 1, "outside")
+
+
+def test_labels_with_a_palette_are_numbers(command: Command) -> None:
+    labels = np.zeros(MOVIE.shape[1:], np.uint8)
+    labels[8:16, 8:16] = 5
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette([n % 256 for n in range(768)])
+    image.save("palette.png")
+    status, out, err = command("track", "movie.tif", "--labels", "palette.png", "-o", "out.tif")
+    assert (status, err) == (0, "")
+    assert "Object 5" in out
+
+
 def test_segment_points(command: Command) -> None:
     status, out, err = command("segment", "cell.tif", "--point", "40,10", "-o", "out.tif")
     assert (status, err) == (0, "")

@@ -126,6 +126,9 @@ def _image_records(
         raise ValueError("Give points, boxes or both: there is nothing to segment.")
     xy = None if points is None else as_floats(points, "points")
     edges = None if boxes is None else as_floats(boxes, "boxes")
+    # nothing found is a result too, and lists of nothing have no width
+    xy = np.zeros((0, 1, 2)) if xy is not None and xy.size == 0 else xy
+    edges = np.zeros((0, 4)) if edges is not None and edges.size == 0 else edges
     signs = None if point_labels is None else as_polarity(point_labels)
     if xy is not None:
         if xy.ndim not in (2, 3) or xy.shape[-1] != 2:

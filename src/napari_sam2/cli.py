@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from sam2_backbone.errors import SAM2Error
 from sam2_backbone.training import command as command_of_training
 from sam2_backbone.variants import list_variants
 
+_NUMBERS = ("--range", "--point", "--negative", "--box")
 _FAILED, _WRONG_USE, _STOPPED = 1, 2, 130
 
 _EPILOG = """\
@@ -281,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args(_with_signs(sys.argv[1:] if arguments is None else arguments))
     try:
         chosen.run(chosen)
     except KeyboardInterrupt:
@@ -293,6 +295,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"napari-sam2: {_sentence(error)}", file=sys.stderr)
         return _WRONG_USE if isinstance(error, (UsageError, FileExistsError)) else _FAILED
     return 0
+
+
+def _with_signs(arguments: Sequence[str]) -> list[str]:
+    """Join numbers that begin with a minus to their option: alone they look like another one."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in _NUMBERS and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _sentence(error: Exception) -> str:
@@ -445,14 +458,14 @@ def _models(chosen: argparse.Namespace) -> None:
         download(weights.url, target, sha256=weights.sha256, progress=True)
         print(f"{chosen.download} is in {target}")
         return
-    print(f"{'name':24} {'licence':14} weights")
+    print(f"{'name':24} {'licence':27} weights")
     for name, variant in VARIANTS.items():
         if isinstance(variant.weights, PublishedWeights):
             path = cache_folder() / variant.weights.file_name
             place = str(path) if path.is_file() else f"not here; from {variant.weights.url}"
         else:
             place = "embedded"
-        print(f"{name:24} {variant.licence:14} {place}")
+        print(f"{name:24} {variant.licence:27} {place}")
 
 
 def _doctor(chosen: argparse.Namespace) -> None:

@@ -37,11 +37,11 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         raise ValueError(
             f"unknown device {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'"
         ) from error
-    missing = (resolved.type == "cuda" and not torch.cuda.is_available()) or (
+    missing = (resolved.type == "cuda" and torch.cuda.device_count() <= (resolved.index or 0)) or (
         resolved.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise ValueError(f"this machine has no {resolved.type} device; use device='auto'")
+        raise ValueError(f"this machine has no {resolved} device; use device='auto'")
     return resolved
 
 

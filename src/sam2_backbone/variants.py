@@ -98,31 +98,29 @@ def _published(path: str, sha256: str) -> Variant:
 
 
 MICRO_CONFIG = SAM2Config(
-    trunk=TrunkConfig("repvit_m0_9", (48, 96, 192, 384)),
+    trunk=TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
     input_size=192,  # cells are seen through windows; see docs/model_card.md
     hidden_dim=128,
     top_down_levels=(0, 1, 2, 3),
+    block_levels=(0, 1, 2),
     prompt_encoder=PromptEncoderConfig(mask_channels=64, draw_prompts=True),
     mask_decoder=MaskDecoderConfig(num_heads=4, mlp_dim=512, iou_head_dim=128),
     memory=MemoryConfig(dim=64, num_layers=2, mlp_dim=512),
     draw_last_mask=True,
+    drop_far_pieces=True,
+    exclusive_objects=True,
     window_fractions=(1 / 6, 1 / 3, 2 / 3, 4 / 3),
 )
 
-# a trunk of the same cost as micro's that can start from ImageNet; see docs/train.md
-PRETRAINED_CONFIG = replace(
-    MICRO_CONFIG,
-    trunk=TrunkConfig("tf_efficientnet_lite2", (24, 48, 120, 352), levels=(1, 2, 3, 4)),
-    block_levels=(0, 1, 2),
-    drop_far_pieces=True,
-    exclusive_objects=True,
+# a network of the same cost whose trunk learns well from nothing; see docs/train.md
+SCRATCH_CONFIG = replace(
+    MICRO_CONFIG, trunk=TrunkConfig("repvit_m0_9", (48, 96, 192, 384)), block_levels=()
 )
 
 # the code paths of micro at a size that tests can afford; untrained scores must hide nothing
 TEST_CONFIG = replace(
     MICRO_CONFIG,
-    block_levels=(0, 1, 2),
-    drop_far_pieces=True,
+    exclusive_objects=False,
     gate_object_score=False,
     window_fractions=(0.25, 0.5, 1.0, 2.0),
     trunk=TrunkConfig(
@@ -135,7 +133,10 @@ TEST_CONFIG = replace(
     memory=MemoryConfig(dim=16, num_layers=1, mlp_dim=64),
 )
 
-_MICRO = Variant("micro", MICRO_CONFIG, EmbeddedWeights("micro.safetensors"), "BSD-3-Clause")
+# what it has learned here is ours, the start of its trunk is Google's; see NOTICE
+_MICRO_LICENCE = "BSD-3-Clause AND Apache-2.0"
+
+_MICRO = Variant("micro", MICRO_CONFIG, EmbeddedWeights("micro.safetensors"), _MICRO_LICENCE)
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {v.name: v for v in (_MICRO, *(_published(path, h) for path, h in _HASHES.items()))}

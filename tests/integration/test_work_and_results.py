@@ -13,8 +13,10 @@ from qtpy.QtCore import Qt
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.autosave import Autosave
 from napari_sam2.session.errors import SessionFileError
+from napari_sam2.session.measurements import Calibration, headers, measure
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.main_widget import annotate
+from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY
 
 STACK = moving_discs()
@@ -253,6 +255,46 @@ def test_tracks_replace_only_those_of_the_same_image(viewer, fake_model, message
     shown = [layer for layer in viewer.layers if isinstance(layer, Tracks)]
     assert shown == [others, made[0], again]
     assert messages == []
+
+
+def test_a_table_that_was_closed_comes_again(viewer, fake_model, messages) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    annotator.measure()
+    annotator.wait(timeout=20)
+    table = annotator._results.table
+    viewer.window.remove_dock_widget(table)
+    annotator.measure()
+    annotator.wait(timeout=20)
+    assert annotator._results.table.parent() is not None
+    assert "SAM 2 measurements" in viewer.window.dock_widgets
+    assert messages == []
+
+
+def test_the_table_of_measurements_keeps_rows_together(qtbot) -> None:
+    session = Session(STACK, predictor_factory=FakePredictor)
+    for y, x in ((12, 12), (30, 20)):
+        session.add_point(session.new_object(), 0, (y, x))
+    list(session.propagate())
+    rows = [row for _, rows in measure(session) for row in rows]
+    table = MeasurementTable()
+    qtbot.addWidget(table)
+    table.show_rows(rows, Calibration())
+    chosen = []
+    table.row_chosen.connect(lambda obj_id, frame_idx: chosen.append((obj_id, frame_idx)))
+    table.selectRow(5)
+    (before,) = chosen
+    speed = headers(Calibration()).index("speed [pixel/frame]")
+    for order in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
+        table.sortByColumn(speed, order)
+        here = table.cells.rows[table.currentIndex().row()]
+        assert (here.obj_id, here.frame_idx) == before
+        assert np.isnan([row.speed for row in table.cells.rows[-2:]]).all()
+    table.show_current(1, 99)
+    assert not table.currentIndex().isValid()
+    table.selectRow(0)
+    assert len(chosen) == 2
 
 
 def test_each_of_two_images_keeps_what_is_its_own(viewer, slow_model, qtbot, messages) -> None:

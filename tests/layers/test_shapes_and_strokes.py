@@ -309,6 +309,18 @@ def test_every_label_has_its_own_colour_and_name(bench) -> None:
     assert labels.features["name"].tolist() == ["cell 10", "cell 4104", "cell 5000"]
 
 
+def test_ids_beyond_16_bits_are_chosen_before_they_have_a_mask(bench) -> None:
+    here = bench()
+    here.session.new_object(obj_id=1_000_001)
+    here.layers.show_objects()
+    here.layers.choose(1_000_001)
+    assert here.layers.labels.selected_label == 1_000_001
+    here.layers.points.add((0, 12, 12))
+    assert here.ask() == 1
+    here.assert_shown()
+    assert here.layers.labels.data[0, 12, 12] == 1_000_001
+
+
 def test_labels_are_taken_frame_by_frame(bench, monkeypatch) -> None:
     here = bench()
     stack = np.zeros((8, 48, 64), np.uint8)

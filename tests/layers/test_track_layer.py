@@ -12,7 +12,7 @@ from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.geometry import choose_geometry
 from napari_sam2.layers.results import calibration_of
 from napari_sam2.layers.track_layer import new_tracks_layer
-from napari_sam2.session.measurements import tracks
+from napari_sam2.session.measurements import Calibration, tracks
 from napari_sam2.session.session import Session
 
 FRAMES = moving_discs(5, 40, 56)
@@ -137,6 +137,15 @@ def test_tracks_that_cannot_be_are_refused_in_a_sentence() -> None:
         empty.session.remove_object(record.obj_id)
     with pytest.raises(LayerRefusedError, match="no mask"):
         empty.new_tracks()
+
+
+def test_a_scale_without_a_unit_is_not_called_pixels() -> None:
+    plain = Scene("tyx")
+    assert calibration_of(plain.image, plain.geometry) == Calibration()
+    scaled = Scene("tyx", scale=(5, 0.3, 0.3))
+    sizes = calibration_of(scaled.image, scaled.geometry)
+    assert (sizes.unit, sizes.frame_unit) == ("world unit", "world unit")
+    assert sizes.pixel_size == (0.3, 0.3)
 
 
 @pytest.mark.parametrize(

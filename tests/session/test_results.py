@@ -49,6 +49,19 @@ def test_measurements_are_in_physical_units(session) -> None:
     assert set(only) == {2}
 
 
+def test_large_ids_are_measured_as_small_ones(session) -> None:
+    large = Session(FakeFrames(moving_discs()), predictor_factory=FakePredictor)
+    for obj_id, row in zip((70_000_000, 4_000_000_000), session.objects, strict=True):
+        large.new_object(row.name, obj_id=obj_id)
+        large.add_mask(obj_id, 3, session.mask(row.obj_id, 3))
+    small = dict(measure(session, MICRONS))[3]
+    found = dict(measure(large, MICRONS))[3]
+    assert [row.obj_id for row in found] == [70_000_000, 4_000_000_000]
+    assert [(row.area, row.y, row.x, row.mean) for row in found] == [
+        (row.area, row.y, row.x, row.mean) for row in small
+    ]
+
+
 def test_csv_names_units(session, tmp_path) -> None:
     rows = [row for _, rows in measure(session, MICRONS) for row in rows]
     path = tmp_path / "a.csv"
@@ -101,6 +114,9 @@ def test_ome_zarr_is_a_pyramid_with_units(session, tmp_path, monkeypatch) -> Non
     ]
     np.testing.assert_array_equal(group["0"][5], session.labels(5))
     assert group["1"].shape == (8, 24, 32)
+    # the specification asks for them on every level
+    names = [group[level].metadata.dimension_names for level in ("0", "1")]
+    assert names == [tuple(axis["name"] for axis in image["axes"])] * 2
     assert set(np.unique(group["1"][5])) == {0, 1, 2}
     assert group.attrs["ome"]["image-label"]["colors"][0]["label-value"] == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -476,6 +477,20 @@ def test_a_stroke_over_two_objects_is_one_step(session: Session) -> None:
     assert session.document == locked
     session.set_masks(3, {9: one})
     assert session.objects[-1].obj_id == 9
+
+
+def test_ids_and_choices_may_be_numpy_numbers(session: Session, tmp_path: Path) -> None:
+    labels = np.zeros((48, 64), np.uint8)
+    labels[5:9, 5:9], labels[20:30, 20:30] = 254, 7
+    session.set_masks(0, {v: labels == v for v in np.unique(labels) if v})
+    obj_id = session.new_object()
+    session.add_point(obj_id, 0, (12, 12))
+    session.choose_candidate(obj_id, 0, np.argmax([0.1, 0.9, 0.2]))
+    assert [type(row.obj_id) for row in session.objects] == [int] * 3
+    assert (session.new_object(), session.new_object()) == (256, 257)
+    session.save(tmp_path / "session.json")
+    again = Session.load(tmp_path / "session.json", predictor_factory=FakePredictor)
+    assert again.document == session.document
 
 
 def test_labels_become_objects(session: Session) -> None:

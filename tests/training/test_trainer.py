@@ -137,7 +137,7 @@ def test_fine_tuning_starts_from_weights_and_spares_the_first_layers(tmp_path: P
 def test_the_command_trains_resumes_and_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sam2_backbone.variants.MICRO_CONFIG", TEST_CONFIG)
+    monkeypatch.setattr("sam2_backbone.variants.SCRATCH_CONFIG", TEST_CONFIG)
     monkeypatch.setattr("sam2_backbone.training.args.DEFAULT_STAGES", (replace(MIXED, clips=()),))
     monkeypatch.setattr("sam2_backbone.training.args.TrainingArgs", partial(replace, ARGS))
     monkeypatch.setattr("sam2_backbone.training.args.RANDOM_TRUNK_STAGES", ARGS.stages)

@@ -327,6 +327,7 @@ class AnnotationLayers:
         if self._shapes is not None and not self._is_in_hand(self._shapes):
             prompt_layers.dress_shapes(self._shapes, self._obj_id)
         if self._labels is not None and self._obj_id != NO_OBJECT:
+            self._writer.make_room(self._labels, self._obj_id)
             self._labels.selected_label = self._obj_id
 
     # Events of napari

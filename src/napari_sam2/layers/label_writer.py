@@ -138,6 +138,12 @@ class LabelWriter:
             largest = max(self._session.document.objects, default=1)
             layer.colormap = object_colormap(largest, hidden)
 
+    def make_room(self, layer: Labels, obj_id: int) -> None:
+        """Give a layer numbers in which an object's id fits, if its own are too small."""
+        dtype = label_dtype((obj_id,))
+        if np.dtype(layer.data.dtype).itemsize < dtype.itemsize:
+            widen(layer, dtype, self._geometry)
+
     def show_names(self, layer: Labels) -> None:
         """Let napari name the object under the pointer."""
         names = {obj_id: state.name for obj_id, state in self._session.document.objects.items()}

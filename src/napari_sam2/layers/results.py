@@ -13,19 +13,26 @@ if TYPE_CHECKING:
 
     from napari_sam2.layers.geometry import FrameGeometry
 
+#: The unit of a scale that has none.
+WORLD = "world unit"
+
 
 def calibration_of(image: Image, geometry: FrameGeometry) -> Calibration:
-    """Read sizes and units of pixels and frames from the layer; pixels where it has none."""
+    """Read sizes and units of pixels and frames from the layer; pixels where it has none.
+
+    Where it has a scale but no unit, nobody knows what that is a length of: `WORLD`.
+    """
     units = image.units
     y_axis, x_axis = geometry.plane_axes
     pixel_size, unit = (1.0, 1.0), "pixel"
     if str(units[y_axis]) == str(units[x_axis]):
         pixel_size = (_step_length(image, y_axis), _step_length(image, x_axis))
-        unit = _short(units[y_axis], "pixel")
+        unit = _short(units[y_axis], "pixel" if pixel_size == (1.0, 1.0) else WORLD)
     if geometry.frame_axis is None:
         return Calibration(pixel_size, unit)
     interval = _step_length(image, geometry.frame_axis)
-    return Calibration(pixel_size, unit, interval, _short(units[geometry.frame_axis], "frame"))
+    frame_unit = _short(units[geometry.frame_axis], "frame" if interval == 1.0 else WORLD)
+    return Calibration(pixel_size, unit, interval, frame_unit)
 
 
 def _step_length(image: Image, axis: int) -> float:

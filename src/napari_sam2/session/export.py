@@ -19,9 +19,26 @@ if TYPE_CHECKING:
 #: A pyramid ends with a level of about this many pixels a side.
 _SMALLEST_LEVEL = 512
 # names that OME-Zarr wants for the units that OME-TIFF abbreviates
-_LENGTHS = {"µm": "micrometer", "um": "micrometer", "nm": "nanometer", "mm": "millimeter",
-            "m": "meter", "cm": "centimeter", "Å": "angstrom"}  # fmt: skip
-_TIMES = {"s": "second", "ms": "millisecond", "min": "minute", "h": "hour", "d": "day"}
+_LENGTHS = {
+    "µm": "micrometer",
+    "um": "micrometer",
+    "nm": "nanometer",
+    "pm": "picometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "km": "kilometer",
+    "Å": "angstrom",
+}
+_TIMES = {
+    "s": "second",
+    "ms": "millisecond",
+    "µs": "microsecond",
+    "ns": "nanosecond",
+    "min": "minute",
+    "h": "hour",
+    "d": "day",
+}
 
 
 def export_labels(
@@ -126,6 +143,7 @@ def _write_zarr(
         steps = [1]
         while min(session.height, session.width) // steps[-1] > _SMALLEST_LEVEL:
             steps.append(2 * steps[-1])
+        axes = _ome_zarr_axes(calibration, is_movie=is_movie)
         levels = []
         for level, step in enumerate(steps):
             plane = (-(-session.height // step), -(-session.width // step))
@@ -135,6 +153,7 @@ def _write_zarr(
                     shape=(session.num_frames, *plane) if is_movie else plane,
                     chunks=(1, *plane) if is_movie else plane,
                     dtype=dtype,
+                    dimension_names=[axis["name"] for axis in axes],
                 )
             )
         group.attrs["ome"] = _ome_zarr_metadata(document, calibration, steps, is_movie=is_movie)
@@ -146,10 +165,7 @@ def _write_zarr(
             yield frame_idx
 
 
-def _ome_zarr_metadata(
-    document: Document, calibration: Calibration, steps: list[int], *, is_movie: bool
-) -> dict[str, Any]:
-    """Return the metadata of OME-NGFF 0.5, multiscales and image-label."""
+def _ome_zarr_axes(calibration: Calibration, *, is_movie: bool) -> list[dict[str, Any]]:
     frames: dict[str, Any] = {"name": "t", "type": "time"}
     if calibration.frame_unit in _TIMES:
         frames["unit"] = _TIMES[calibration.frame_unit]
@@ -158,6 +174,13 @@ def _ome_zarr_metadata(
     plane: list[dict[str, Any]] = [{"name": name, "type": "space"} for name in "yx"]
     if calibration.unit in _LENGTHS:
         plane = [{**axis, "unit": _LENGTHS[calibration.unit]} for axis in plane]
+    return [frames, *plane] if is_movie else plane
+
+
+def _ome_zarr_metadata(
+    document: Document, calibration: Calibration, steps: list[int], *, is_movie: bool
+) -> dict[str, Any]:
+    """Return the metadata of OME-NGFF 0.5, multiscales and image-label."""
     height, width = calibration.pixel_size
     scales = [[height * step, width * step] for step in steps]
     if is_movie:
@@ -173,7 +196,7 @@ def _ome_zarr_metadata(
     return {
         "version": "0.5",
         "multiscales": [
-            {"name": "labels", "axes": [frames, *plane] if is_movie else plane,
+            {"name": "labels", "axes": _ome_zarr_axes(calibration, is_movie=is_movie),
              "datasets": datasets, "type": "nearest"}
         ],
         "image-label": {"colors": colours},

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,11 +138,12 @@ class SavedSession:
 
     @property
     def _image_name(self) -> str:
-        return Path(self.image.path).name
+        # of a path of any system: a session that was saved on Windows may be opened elsewhere
+        return PureWindowsPath(self.image.path).name
 
     def _find_image(self) -> Path:
         named = Path(self.image.path)
-        for place in (self.path.parent / named, self.path.parent / named.name):
+        for place in (self.path.parent / named, self.path.parent / self._image_name):
             if place.exists():
                 return place
         raise ImageReadError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.object_edits import new_object
 from napari_sam2.session.prompts import FramePrompts, checked_mask
 from sam2_backbone.inference.packed_mask import PackedMask
@@ -20,7 +21,8 @@ def set_masks(ledger: Ledger, frame_idx: int, masks: Mapping[int, npt.ArrayLike]
     """Say what several objects are on a frame, as one step; ids that are free make objects."""
     with ledger.whole_step("Paint"):
         frame_idx = ledger.frame(frame_idx)
-        for obj_id, mask in masks.items():
+        for key, mask in masks.items():
+            obj_id = whole_number(key, "obj_id")
             if obj_id not in ledger.document.objects:
                 new_object(ledger, None, obj_id)
             given = FramePrompts(mask=checked_mask(mask, ledger.source.height, ledger.source.width))

@@ -117,7 +117,8 @@ def check_array(shape: tuple[int, ...], dtype: Any) -> None:
 
 def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a dtype as NumPy has it; tensorstore has dtypes of its own."""
-    return np.dtype(getattr(dtype, "numpy_dtype", dtype))
+    named: np.dtype[Any] = np.dtype(getattr(dtype, "numpy_dtype", dtype))
+    return named
 
 
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
@@ -134,9 +135,14 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def read_array(path: str | Path) -> Any:
+def read_array(path: str | Path, *, as_labels: bool = False) -> Any:
     """
     Return the array of an image file: TIFF and zarr lazily where possible, ``.npy``, PNG, JPEG.
+
+    Parameters
+    ----------
+    as_labels
+        Of an image with a palette the numbers, not their colours.
 
     Raises
     ------
@@ -158,6 +164,8 @@ def read_array(path: str | Path) -> Any:
             from PIL import Image
 
             with Image.open(path) as image:
+                if as_labels and image.mode == "P":
+                    return np.asarray(image)
                 if image.mode in ("P", "CMYK", "LA", "PA", "YCbCr"):
                     return np.asarray(image.convert("RGB"))
                 return np.asarray(image)

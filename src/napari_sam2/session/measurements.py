@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ _PROPERTIES = (
     "label", "area", "centroid", "axis_major_length", "axis_minor_length", "eccentricity",
     "intensity_mean", "intensity_min", "intensity_max",
 )  # fmt: skip
+#: scikit-image makes a table as long as the largest label.
+_LARGEST_COUNTED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _measure_frame(
 ) -> Iterator[Measurement]:
     from skimage.measure import regionprops_table
 
-    labels = session.labels(frame_idx)
+    labels, ids = _counted(session.labels(frame_idx))
     frame = without_alpha(session.source, np.asarray(session.source.read(frame_idx)))
     intensity = frame.astype(np.float64)
     if num_channels_of(session.source):
@@ -153,11 +155,12 @@ def _measure_frame(
     for obj_id, area, y, x, major, minor, eccentricity, *intensities, perimeter in zip(
         *columns, strict=True
     ):
-        state = session.document.objects.get(int(obj_id))
-        scores = session.scores(int(obj_id), frame_idx) if state is not None else None
+        obj_id = int(ids[obj_id]) if len(ids) else int(obj_id)
+        state = session.document.objects.get(obj_id)
+        scores = session.scores(obj_id, frame_idx) if state is not None else None
         mean, lowest, highest = intensities
         yield Measurement(
-            obj_id=int(obj_id),
+            obj_id=obj_id,
             name="" if state is None else state.name,
             frame_idx=frame_idx,
             at=frame_idx * calibration.frame_interval,
@@ -175,6 +178,14 @@ def _measure_frame(
             iou=math.nan if scores is None else scores.iou,
             object_score=math.nan if scores is None else scores.object_score,
         )
+
+
+def _counted(labels: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[Any]]:
+    """Number labels anew where they are large; returns ids by number too, empty where they stay."""
+    if labels.max(initial=0) <= _LARGEST_COUNTED:
+        return labels, np.zeros(0, labels.dtype)
+    ids = np.append(0, np.unique(labels[labels > 0])).astype(labels.dtype)
+    return np.searchsorted(ids, labels), ids
 
 
 def _with_speed(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
+from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
 
 if TYPE_CHECKING:
@@ -107,5 +108,5 @@ def _checked(
         mask,
         height=ledger.source.height,
         width=ledger.source.width,
-        candidate=candidate,
+        candidate=whole_number(candidate, "candidate"),
     )

@@ -44,17 +44,18 @@ def prompt(session: Session, prompts: Prompts) -> None:
     if isinstance(prompts, (str, Path)):
         records: Iterable[PromptRecord] = read_prompts(Path(prompts))
     elif isinstance(prompts, Mapping):
-        records = [
+        # one at a time: the masks of hundreds of labels would not fit into memory unpacked
+        records = (
             record
             for frame_idx, labels in prompts.items()
             for record in _records_of_labels(session, frame_idx, labels)
-        ]
+        )
     else:
-        records = list(prompts)
-    if not records:
-        raise ValueError("The prompts name no object: give at least one label, point, box or mask.")
+        records = prompts
     # Everything is checked before the model is first asked, which may take long.
     checked = [_checked(session, record) for record in records]
+    if not checked:
+        raise ValueError("The prompts name no object: give at least one label, point, box or mask.")
     known = {state.obj_id for state in session.objects}
     for obj_id, frame_idx, frame_prompts in checked:
         if obj_id not in known:
@@ -174,7 +175,7 @@ def labels_by_frame(
     frames
         Frames.
     """
-    array = read_array(path)
+    array = read_array(path, as_labels=True)
     if array.ndim == 2:
         if frames is not None and len(frames) != 1:
             raise ValueError(f"{path} is the label image of one frame: name only that one.")

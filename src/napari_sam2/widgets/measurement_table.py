@@ -62,12 +62,17 @@ class MeasurementModel(QAbstractTableModel):
         if column < 0:
             return
         self.layoutAboutToBeChanged.emit()
-
-        def key(row: Measurement) -> tuple[bool, Any]:
-            value = astuple(row)[column]
-            return (isinstance(value, float) and math.isnan(value), value)
-
-        self.rows.sort(key=key, reverse=order == Qt.SortOrder.DescendingOrder)
+        values = [astuple(row)[column] for row in self.rows]
+        unknown = [n for n, v in enumerate(values) if isinstance(v, float) and math.isnan(v)]
+        known = sorted(
+            set(range(len(values))).difference(unknown),
+            key=values.__getitem__,
+            reverse=order == Qt.SortOrder.DescendingOrder,
+        )
+        places = {before: now for now, before in enumerate([*known, *unknown])}
+        self.rows = [self.rows[before] for before in places]
+        for index in self.persistentIndexList():
+            self.changePersistentIndex(index, self.index(places[index.row()], index.column()))
         self.layoutChanged.emit()
 
 
@@ -115,7 +120,10 @@ class MeasurementTable(QTableView):
                 self.selectRow(number)
                 self._showing = False
                 return
+        self._showing = True
         self.clearSelection()
+        self.setCurrentIndex(QModelIndex())  # so that the same row can be chosen again
+        self._showing = False
 
     def _on_row(self, index: QModelIndex, before: QModelIndex) -> None:
         if index.isValid() and not self._showing:

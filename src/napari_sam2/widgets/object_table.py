@@ -85,10 +85,13 @@ class ObjectTableModel(QAbstractTableModel):
                 self.changePersistentIndex(index, new)
             self.layoutChanged.emit()
         elif not view.is_like(self._view):
-            self._view = view
+            before, self._view = self._view, view
             self.headerDataChanged.emit(Qt.Orientation.Horizontal, _AREA, _AREA)
+            # names only where one is new: a name that is being typed would be lost
+            first = _NAME if _names(before.document) != _names(view.document) else _NAME + 1
             if ids:
-                self.dataChanged.emit(self.index(0, 0), self.index(len(ids) - 1, len(_HEADERS) - 1))
+                last = self.index(len(ids) - 1, len(_HEADERS) - 1)
+                self.dataChanged.emit(self.index(0, first), last)
 
     def obj_id(self, row: int) -> int:
         """The object of a row."""
@@ -186,6 +189,10 @@ class ObjectTableModel(QAbstractTableModel):
         if mask is not None and not np.isnan(mask.object_score):
             text += f" Object score here {mask.object_score:+.1f} (above 0: present)."
         return text
+
+
+def _names(document: Document) -> list[str]:
+    return [state.name for state in document.objects.values()]
 
 
 def state_on(state: ObjectState, frame_idx: int | None) -> str:

@@ -84,9 +84,9 @@ class ObjectsPanel(QWidget):
         self.new_object_asked.emit()
 
     def _on_go(self) -> None:
-        selected = self.table.selected
-        if selected:
-            self.jump_asked.emit(selected[0])
+        index = self.table.currentIndex()
+        if index.isValid():
+            self.jump_asked.emit(self.table.cells.obj_id(index.row()))
 
     def _ask_for_selected(self, signal: object, *_: object) -> None:
         if self.table.selected:

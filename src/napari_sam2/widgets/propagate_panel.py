@@ -89,7 +89,8 @@ class PropagatePanel(QWidget):
     def frames(self) -> range | None:
         """The frames to fill in, None for all."""
         whole = (self._first.value(), self._last.value()) == (0, self._last.maximum())
-        return None if whole else range(self._first.value(), self._last.value() + 1)
+        first, last = sorted((self._first.value(), self._last.value()))
+        return None if whole else range(first, last + 1)
 
     @property
     def selected_only(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.results import calibration_of
@@ -146,6 +146,10 @@ class ResultRequests(QObject):
             self._table = MeasurementTable()
             self._table.row_chosen.connect(self._on_row_chosen)
             self._table.destroyed.connect(self._on_table_gone)
+        dock = self._table.parent()
+        if isinstance(dock, QWidget):
+            dock.show()
+        else:  # a dock that is closed lets go of what it holds
             self._viewer.window.add_dock_widget(
                 self._table, name="SAM 2 measurements", area="bottom"
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.results import calibration_of
+from napari_sam2.layers.results import WORLD, calibration_of
 from napari_sam2.session.objects import Document
 from napari_sam2.widgets.object_table import TableView
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
@@ -43,7 +43,7 @@ def table_view(opened: OpenSession | None) -> TableView:
     if opened is None:
         return TableView(Document(), None)
     document, calibration = opened.session.document, calibration_of(opened.image, opened.geometry)
-    if calibration.unit == "pixel":
+    if calibration.unit in ("pixel", WORLD):
         return TableView(document, opened.frame_idx)
     height, width = calibration.pixel_size
     return TableView(document, opened.frame_idx, height * width, calibration.unit)

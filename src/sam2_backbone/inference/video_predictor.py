@@ -353,8 +353,13 @@ class VideoPredictor:
         views = self._views(state, item, frame_idx, prompts)
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
         if len(answers) == 1:
-            return answers[0]
-        answer = answers[choose_window(judged_together(answers, state.frame_size))]
+            answer = answers[0]
+            follows = state.window == "auto" and len(self.model.config.window_fractions) > 1
+            if prompts.box is not None or not follows:
+                return answer
+        else:
+            answer = answers[choose_window(judged_together(answers, state.frame_size))]
+        # a correction too: a first answer that joined two cells has chosen too large a window
         return self._look_again(state, item, frame_idx, prompts, answer)
 
     def _look_again(

@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("imagenet", "random"),
         default="imagenet",
         help="without --weights: EfficientNet-Lite2 that starts from ImageNet (extra `train`), "
-        "or the embedded network's trunk from nothing (imagenet)",
+        "or RepViT-M0.9 from nothing (imagenet)",
     )
     parser.add_argument("--variant", choices=("micro",), default="micro", help="what to train")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
@@ -139,12 +139,12 @@ def _make_room(out: Path, *, overwrite: bool) -> None:
 def _begun(chosen: argparse.Namespace, start: Path | None) -> tuple[SAM2Config, TrainingArgs]:
     """Return network and recipe of a new run."""
     from sam2_backbone.checkpoint import read_weights, recognise_config
-    from sam2_backbone.variants import MICRO_CONFIG, PRETRAINED_CONFIG
+    from sam2_backbone.variants import MICRO_CONFIG, SCRATCH_CONFIG
 
     if start is not None:  # a run of either trunk can be fine-tuned
         config = recognise_config(read_weights(start))
     else:
-        config = PRETRAINED_CONFIG if chosen.trunk == "imagenet" else MICRO_CONFIG
+        config = MICRO_CONFIG if chosen.trunk == "imagenet" else SCRATCH_CONFIG
     return config, training_args(chosen)
 
 

@@ -286,8 +286,11 @@ class CropDrawer:
         spacing = float((coords[1:] - coords[:-1]).norm(dim=-1).mean())
         factor = min(int(spacing + 0.3), image.shape[-1], image.shape[-2])
         if factor >= 2:
-            image = F.avg_pool2d(image[None], factor, ceil_mode=True)[0]
-            labels = F.interpolate(labels[None, None], image.shape[-2:], mode="nearest-exact")[0, 0]
+            # to whole blocks first: else labels and pixels drift apart towards the far side
+            rest = (0, -image.shape[-1] % factor, 0, -image.shape[-2] % factor)
+            image = F.avg_pool2d(F.pad(image[None], rest, mode="replicate"), factor)[0]
+            labels = F.pad(labels[None, None], rest, mode="replicate")[0, 0]
+            labels = labels[factor // 2 :: factor, factor // 2 :: factor]
             coords = (coords + 0.5) / factor - 0.5
         return CropSource(image, labels, coords, sequence.complete, obj_id)
 

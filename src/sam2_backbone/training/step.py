@@ -222,7 +222,7 @@ class StepLoss(nn.Module):
             chosen = torch.nonzero(batch.kinds == kind)[:, 0]
             if len(chosen) == 0:
                 continue
-            share = len(chosen) / total / (corrections + 1)
+            share = len(chosen) / total / sum(turn_lengths(len(chosen), corrections))
             rows, ids = batch.rows[chosen], batch.obj_ids[chosen]
             target = masks_of(batch.labels, rows, ids, MASK_STRIDE)
             others = others_of(batch.labels, rows, target, MASK_STRIDE)
@@ -235,13 +235,14 @@ class StepLoss(nn.Module):
                 )
                 loss = self._loss(asked, target, others)
                 loss = loss + OTHER_WEIGHT * self._loss(other, target, others)
-                result.loss = result.loss + share * loss
+                # every answer counts alike: the first ones are most, and what a person sees
+                result.loss = result.loss + share * len(target) * loss
                 best = asked.best.low_res_masks.detach()
                 name = ("click", "box", "mask")[kind] + (f"+{turn}" if turn else "")
                 add_to(result.measured, name, float(mask_iou(best, target).sum()), len(target))
                 if turn < corrections:
                     kept = torch.randperm(len(target), generator=generator)
-                    kept = kept[: len(target) // 2 + 1].to(target.device)
+                    kept = kept[: next_length(len(target))].to(target.device)
                     target, others, best = target[kept], others[kept], best[kept]
                     marked = marked.select(kept)
                     coords, signs = correction_clicks(
@@ -329,6 +330,19 @@ class StepLoss(nn.Module):
         add_to(
             result.measured, "absent_right", float((~said & ~present).sum()), int((~present).sum())
         )
+
+
+def next_length(count: int) -> int:
+    """How many of the objects of a turn are corrected in the next one."""
+    return count // 2 + 1
+
+
+def turn_lengths(count: int, corrections: int) -> list[int]:
+    """How many objects are answered in the first turn and after each correction."""
+    lengths = [count]
+    for _ in range(corrections):
+        lengths.append(next_length(lengths[-1]))
+    return lengths
 
 
 def remembered_masks(
