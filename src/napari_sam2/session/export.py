@@ -156,7 +156,7 @@ def _write_zarr(
                     dimension_names=[axis["name"] for axis in axes],
                 )
             )
-        group.attrs["ome"] = _ome_zarr_metadata(document, calibration, steps, is_movie=is_movie)
+        group.attrs["ome"] = _ome_zarr_metadata(document, calibration, steps, axes)
         for frame_idx in range(session.num_frames):
             labels = document.labels(frame_idx, session.height, session.width)
             for step, array in zip(steps, levels, strict=True):
@@ -178,12 +178,12 @@ def _ome_zarr_axes(calibration: Calibration, *, is_movie: bool) -> list[dict[str
 
 
 def _ome_zarr_metadata(
-    document: Document, calibration: Calibration, steps: list[int], *, is_movie: bool
+    document: Document, calibration: Calibration, steps: list[int], axes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the metadata of OME-NGFF 0.5, multiscales and image-label."""
     height, width = calibration.pixel_size
     scales = [[height * step, width * step] for step in steps]
-    if is_movie:
+    if len(axes) > 2:
         scales = [[calibration.frame_interval, *scale] for scale in scales]
     datasets = [
         {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
@@ -196,7 +196,7 @@ def _ome_zarr_metadata(
     return {
         "version": "0.5",
         "multiscales": [
-            {"name": "labels", "axes": _ome_zarr_axes(calibration, is_movie=is_movie),
+            {"name": "labels", "axes": axes,
              "datasets": datasets, "type": "nearest"}
         ],
         "image-label": {"colors": colours},

@@ -108,13 +108,18 @@ def run(ledger: Ledger, request: Propagate) -> Generator[int, None, None]:
                 ledger.propagation = None
 
 
-def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
-    objects = ledger.document.objects
-    targets = {
+def followed(document: Document, obj_ids: Iterable[int] | None) -> dict[int, ObjectState]:
+    """Return those of the objects asked for, all for ``None``, that a run can still follow."""
+    objects = document.objects
+    return {
         obj_id: objects[obj_id]
-        for obj_id in (objects if request.obj_ids is None else request.obj_ids)
+        for obj_id in (objects if obj_ids is None else obj_ids)
         if obj_id in objects and objects[obj_id].prompts and not objects[obj_id].accepted
     }
+
+
+def _start(ledger: Ledger, request: Propagate) -> Iterator[FrameResultLike]:
+    targets = followed(ledger.document, request.obj_ids)
     if not targets:
         return iter(())
     return ledger.segmentation.propagate(targets, request.direction, request.frames)

@@ -28,6 +28,7 @@ from napari_sam2.session.history import (
     Undo,
 )
 from napari_sam2.session.model_hub import Environment, ModelHub
+from napari_sam2.session.propagation import followed
 from napari_sam2.session.reopening import has_other_weights
 from napari_sam2.session.session import PredictorFactory, Session
 from napari_sam2.session.settings import SessionSettings
@@ -127,16 +128,6 @@ def _num_threads(was: Environment | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _followed(session: Session, obj_ids: Iterable[int] | None) -> list[int]:
-    """Those of the objects asked for that a run still follows: others do not stop it."""
-    objects = session.document.objects
-    return [
-        obj_id
-        for obj_id in (objects if obj_ids is None else obj_ids)
-        if obj_id in objects and objects[obj_id].prompts and not objects[obj_id].accepted
-    ]
-
-
 def repeat(
     session: Session,
     log: Iterable[Action],
@@ -183,9 +174,9 @@ def repeat(
                     for _ in repeat(session, actions, adapted):
                         pass
             case Propagate(direction, obj_ids, frames, num_steps, is_finished):
-                chosen = _followed(session, obj_ids)
+                chosen = followed(session.document, obj_ids)
                 if chosen:  # else all of them were removed or locked while the run went on
-                    wanted = None if obj_ids is None else chosen
+                    wanted = None if obj_ids is None else tuple(chosen)
                     results = session.propagate(direction, wanted, frames)
                     for _ in results if is_finished else islice(results, num_steps):
                         yield
