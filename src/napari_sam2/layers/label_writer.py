@@ -140,9 +140,7 @@ class LabelWriter:
 
     def make_room(self, layer: Labels, obj_id: int) -> None:
         """Give a layer numbers in which an object's id fits, if its own are too small."""
-        dtype = label_dtype((obj_id,))
-        if np.dtype(layer.data.dtype).itemsize < dtype.itemsize:
-            widen(layer, dtype, self._geometry)
+        self._hold(layer, label_dtype((obj_id,)))
 
     def show_names(self, layer: Labels) -> None:
         """Let napari name the object under the pointer."""
@@ -163,14 +161,17 @@ class LabelWriter:
         top, left, bottom, right = _around(boxes)
         rows, columns = slice(top, bottom), slice(left, right)
         labels = self._composed(shown, (rows, columns))
-        if np.dtype(layer.data.dtype).itemsize < labels.dtype.itemsize:
-            widen(layer, labels.dtype, self._geometry)
+        self._hold(layer, labels.dtype)
         largest = int(labels.max(initial=0))
         if len(layer.colormap.colors) <= min(largest, _NUM_COLOURS[-1]):
             layer.colormap = object_colormap(largest, self._hidden)
         layer.data[self._geometry.index(frame_idx, rows, columns)] = labels
         if refresh and layer.visible:
             layer.refresh(extent=False, highlight=False, thumbnail=False)
+
+    def _hold(self, layer: Labels, dtype: np.dtype[Any]) -> None:
+        if np.dtype(layer.data.dtype).itemsize < dtype.itemsize:
+            widen(layer, dtype, self._geometry)
 
     def _composed(self, shown: ShownFrame, region: Region) -> NDArray[np.unsignedinteger]:
         dtype = label_dtype({*self._session.document.objects, *shown.masks})
