@@ -51,7 +51,10 @@ class RandomFourierPosition(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Encode (..., 2) points x, y in 0…1 as (..., dim) float32."""
-        angle = 2 * math.pi * ((2 * points.float() - 1) @ self.frequencies.float())
+        x, y = (2 * points.float() - 1).unbind(-1)
+        across, down = self.frequencies.float()
+        # sums of products, not a matrix product: under autocast that is rounded to half precision
+        angle = 2 * math.pi * (x[..., None] * across + y[..., None] * down)
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
     def grid(self, height: int, width: int) -> Tensor:

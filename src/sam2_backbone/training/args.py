@@ -97,7 +97,7 @@ class TrainingArgs:
     layer_decay
         From layer to layer of the trunk, the earlier ones learn more slowly by this factor.
     box_share, mask_share
-        Of the prompts on stills; the others are clicks.
+        Of the prompts on stills; the others are clicks. The masks are wrong ones to be corrected.
     min_area
         Smaller objects are not asked for, in pixels of a crop.
     """
@@ -114,7 +114,7 @@ class TrainingArgs:
     clip_gradient: float = 1.0
     ema_decay: float = 0.998
     box_share: float = 0.3
-    mask_share: float = 0.05
+    mask_share: float = 0.12
     min_area: int = 200
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0

@@ -15,7 +15,7 @@ from sam2_backbone.training.args import Stage, TrainingArgs
 from sam2_backbone.training.data import CropDrawer, LabelledSequence
 from sam2_backbone.training.prompt_sampler import ObjectPrompts, choose_objects, stack_prompts
 from sam2_backbone.training.step import BOX, CLICK, MASK, ClipBatch, StillBatch
-from sam2_backbone.training.synthetic import ClipMaker
+from sam2_backbone.training.synthetic import ClipMaker, MotionRange
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class StepBatches(Dataset[StepBatch]):
         self.stage_index = stage_index
         self.args = args
         self.drawer = CropDrawer(sequences, size=stage.input_size, zoom=stage.zoom)
-        self.clips = ClipMaker(self.drawer)
+        lengths = {num_frames for _, num_frames, _ in stage.clips}
+        self.clips = {n: ClipMaker(self.drawer, MotionRange().over(n)) for n in lengths}
 
     def __len__(self) -> int:
         return 2**31
@@ -105,7 +106,7 @@ class StepBatches(Dataset[StepBatch]):
         labels: list[Tensor] = []
         complete: list[bool] = []
         while len(images) < count:
-            clip = self.clips.draw(rng, num_frames)
+            clip = self.clips[num_frames].draw(rng, num_frames)
             chosen = choose_objects(
                 rng,
                 clip.labels[0].numpy(),

@@ -14,6 +14,8 @@ from sam2_backbone.config import MemoryConfig
 from sam2_backbone.inference.transforms import IMAGE_MEAN, IMAGE_STD
 from sam2_backbone.memory.selection import Recall, select_memories
 from sam2_backbone.modeling.sam2 import (
+    MASK_PROMPT_BIAS,
+    MASK_PROMPT_SCALE,
     SAM2,
     ImageFeatures,
     MaskPrediction,
@@ -30,6 +32,8 @@ MASK_STRIDE = 4
 CLICK, BOX, MASK = 0, 1, 2
 ABSENT_LOGIT = -1024.0
 TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later frames can be learned
+TOLD_PRESENCE_SHARE = 0.5  # of those whose presence is remembered as it is, not as it was said
+LONG_VIDEO_SHARE = 0.7  # of clips that count as a part of a long video when times are encoded
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
 # of tracked masks that are remembered with errors that it takes long to make; never among cells,
 # where every object is labelled: there distrust of the last mask lets a neighbour be swallowed
@@ -124,7 +128,7 @@ def normalise(images: Tensor) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def first_prompts(clicks: Tensor, boxes: Tensor, target: Tensor, kind: int) -> Prompts:
+def first_prompts(clicks: Tensor, boxes: Tensor, mask_logits: Tensor, kind: int) -> Prompts:
     """Return the first prompts of N objects, all of one kind."""
     count = clicks.shape[0]
     if kind == CLICK:
@@ -133,7 +137,7 @@ def first_prompts(clicks: Tensor, boxes: Tensor, target: Tensor, kind: int) -> P
     if kind == BOX:
         labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device).repeat(count, 1)
         return Prompts(point_coords=boxes.view(count, 2, 2), point_labels=labels)
-    return Prompts(mask_input=target * 20 - 10)
+    return Prompts(mask_input=mask_logits)
 
 
 def add_click(prompts: Prompts, coords: Tensor, labels: Tensor, logits: Tensor) -> Prompts:
@@ -227,7 +231,9 @@ class StepLoss(nn.Module):
             target = masks_of(batch.labels, rows, ids, MASK_STRIDE)
             others = others_of(batch.labels, rows, target, MASK_STRIDE)
             marked = self.model.without_memory(features.select(rows))
-            prompts = first_prompts(batch.clicks[chosen], batch.boxes[chosen], target, kind)
+            # a mask that is shown is one that a person corrects: of a tracked frame, for example
+            shown = drifted(true_logits(target), generator)
+            prompts = first_prompts(batch.clicks[chosen], batch.boxes[chosen], shown, kind)
             for turn in range(corrections + 1):
                 single, several = self.model.predict_both(marked, prompts)
                 asked, other = (
@@ -269,7 +275,9 @@ class StepLoss(nn.Module):
         result: StepResult,
     ) -> None:
         num_frames = batch.images.shape[1]
-        memory = ClipMemory(self.model, num_frames)
+        long = float(torch.rand((), generator=generator)) < LONG_VIDEO_SHARE
+        longest = self.model.config.memory.max_pointers
+        memory = ClipMemory(self.model, longest if long else num_frames)
         for frame_idx in range(num_frames):
             rows = offset + batch.rows * num_frames + frame_idx
             plain = features.select(rows)
@@ -282,7 +290,7 @@ class StepLoss(nn.Module):
                 answer = self.model.adopt_mask(plain, full[:, None].float())
             elif frame_idx == 0:
                 marked = self.model.without_memory(plain)
-                prompts = first_prompts(batch.clicks, batch.boxes, target, batch.kind)
+                prompts = first_prompts(batch.clicks, batch.boxes, true_logits(target), batch.kind)
                 several = batch.kind == CLICK
                 answer = self.model.predict_masks(marked, prompts, multimask_output=several)
                 result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target, others)
@@ -306,11 +314,15 @@ class StepLoss(nn.Module):
                     loss = self._loss(answer, target, others)
                     result.loss = result.loss + CLIP_WEIGHT * loss / (num_frames - 1)
             said = answer.best
+            present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
+            if not prompted:
+                score = said.object_score_logits.detach()
+                present = remembered_presence(score, present, generator)
             may_drift = ~batch.complete[batch.rows] & (not prompted)
             masks = remembered_masks(
-                said.low_res_masks, target, may_drift=may_drift, generator=generator
+                said.low_res_masks.detach(), target, may_drift=may_drift, generator=generator
             )
-            memory.store(plain, masks, said.obj_ptr, target, frame_idx, prompted=prompted)
+            memory.store(plain, masks, said.obj_ptr, present, frame_idx, prompted=prompted)
 
     def _track_loss(
         self,
@@ -345,6 +357,21 @@ def turn_lengths(count: int, corrections: int) -> list[int]:
     return lengths
 
 
+def true_logits(target: Tensor) -> Tensor:
+    """Return logits of the coverage 0…1, as those of a mask prompt."""
+    return target * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS
+
+
+def remembered_presence(score: Tensor, present: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose whether N objects are remembered as present: the truth, or what was said of them.
+
+    An object that is said to be there, or not to be, where it is not so must be found again later:
+    that happens in use, so it has to happen here. All are (N, 1), `score` a logit.
+    """
+    told = torch.rand(present.shape, generator=generator).to(present.device) < TOLD_PRESENCE_SHARE
+    return torch.where(told, present, score > 0)
+
+
 def remembered_masks(
     answered: Tensor, target: Tensor, *, may_drift: Tensor, generator: torch.Generator
 ) -> Tensor:
@@ -356,13 +383,20 @@ def remembered_masks(
         torch.rand(len(target), 1, 1, 1, generator=generator).to(target.device) < share
         for share in (TOLD_SHARE, DRIFT_SHARE)
     )
-    masks = torch.where(told, target * 20 - 10, answered)
+    told = told & (target.flatten(1).amax(1) > 0)[:, None, None, None]
+    masks = torch.where(told, true_logits(target), answered)
     wrong = wrong & may_drift[:, None, None, None]
     return torch.where(wrong, drifted(answered, generator), masks)
 
 
 class ClipMemory:
-    """The memories of one step's clips; all objects share their structure."""
+    """The memories of one step's clips; all objects share their structure.
+
+    Parameters
+    ----------
+    num_frames
+        Length of the video that the clip is taken for.
+    """
 
     def __init__(self, model: SAM2, num_frames: int) -> None:
         self.model = model
@@ -401,19 +435,19 @@ class ClipMemory:
         features: ImageFeatures,
         masks: Tensor,
         pointer: Tensor,
-        target: Tensor,
+        present: Tensor,
         frame_idx: int,
         *,
         prompted: bool,
     ) -> None:
-        """Remember masks (N, 1, l, l) and pointers; where the object is truly absent, that it is.
+        """Remember masks (N, 1, l, l) and pointers (N, C); of absent objects, that they are absent.
 
         No gradient goes back through the remembered mask: it would grow from frame to frame.
+        `present` is (N, 1) bool.
         """
-        present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
         logits = torch.where(present[..., None, None], masks.detach(), ABSENT_LOGIT)
         self.last_masks = logits
-        score = present.float() * 20 - 10
+        score = true_logits(present.float())
         pointer = torch.where(present, pointer, self.model.no_object_pointer.to(pointer.dtype))
         self.features[frame_idx] = self.model.encode_memory(
             features, logits, score, prompted=prompted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sam2_backbone.training.data import (
     smooth_field,
 )
 
+PACED_FRAMES = 8  # of a clip that moves as `MotionRange` has it
 DAUGHTER_SIZE = 0.8  # length of a daughter cell over its mother's: half the volume
 
 
@@ -63,6 +64,12 @@ class MotionRange:
     leave: float = 0.4
     meet: float = 0.3
     divide: float = 0.12
+
+    def over(self, num_frames: int) -> MotionRange:
+        """Return the range for clips of that length: long ones move no farther in all."""
+        pace = min(1.0, PACED_FRAMES / num_frames)
+        slowed = ("drift", "turn", "grow", "deform", "sprite_step")
+        return replace(self, **{name: pace * getattr(self, name) for name in slowed})
 
 
 @dataclass(frozen=True)
