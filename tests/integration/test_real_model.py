@@ -7,9 +7,10 @@ import sys
 
 SCRIPT = """
 import sys
+import time
 import napari
 import numpy as np
-from qtpy.QtWidgets import QApplication
+from qtpy.QtTest import QTest
 import napari_sam2
 from napari_sam2 import sample_data
 
@@ -17,9 +18,12 @@ data, options, _ = sample_data.cell_migration()[0]
 viewer = napari.Viewer(show=True)
 layer = viewer.add_image(data[:4], scale=(1, 0.5, 0.5), **options)
 annotator = napari_sam2.annotate(viewer, layer)
-QApplication.processEvents()
+assert "torch" not in sys.modules, "the window opens first"
+end = time.monotonic() + 300
+while annotator.session.environment is None and time.monotonic() < end:
+    QTest.qWait(50)
+assert annotator.session.environment is not None, "then the network is loaded, unasked"
 viewer.screenshot(canvas_only=False, flash=False)
-assert "torch" not in sys.modules, "torch waits for the first prompt"
 annotator.points_layer.add((0, 74, 34))
 annotator.wait(timeout=500)
 mask = annotator.labels_layer.data[0] == 1

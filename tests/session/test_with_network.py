@@ -181,6 +181,32 @@ def test_models_are_shared_by_a_hub(monkeypatch: pytest.MonkeyPatch, factory: Fa
     assert (environment.device, environment.dtype) == ("cpu", "float32")
 
 
+def test_a_network_is_loaded_ahead_only_where_nothing_has_to_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch, factory: Factory, tmp_path: Path
+) -> None:
+    import sam2_backbone
+
+    built: list[object] = []
+
+    def build(*args: object, **kwargs: object) -> object:
+        built.append(args[0])
+        return factory.model
+
+    monkeypatch.setattr(sam2_backbone, "build_sam2", build)
+    hub = ModelHub()
+    hub.prepare(SessionSettings(variant="sam2.1_hiera_tiny"))
+    hub.prepare(SessionSettings(weights=str(tmp_path / "none.safetensors")))
+    assert built == []
+    hub.prepare(SessionSettings())
+    hub.prepare(SessionSettings())
+    assert built == ["micro"]
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "sam2.1_hiera_tiny.pt").write_bytes(b"")
+    hub.prepare(SessionSettings(variant="sam2.1_hiera_tiny"))
+    assert built == ["micro", "sam2.1_hiera_tiny"]
+
+
 def test_the_embedded_model_segments_a_cell() -> None:
     from importlib.resources import as_file, files
 

@@ -60,6 +60,11 @@ class ModelHub:
                 )
             return self._models[choice]
 
+    def prepare(self, settings: SessionSettings) -> None:
+        """Load the model of `settings`, unless its weights would have to be downloaded first."""
+        if weights_are_here(settings):
+            self.model(choice_of(settings))
+
     def predictor(self, settings: SessionSettings) -> Predictor:
         """Return a new video predictor on the model of `settings`."""
         from sam2_backbone import VideoPredictor
@@ -90,6 +95,19 @@ def choice_of(settings: SessionSettings) -> ModelChoice:
             written_at = Path(settings.weights).stat().st_mtime
     return ModelChoice(
         settings.variant, settings.weights, settings.device, settings.dtype, written_at
+    )
+
+
+def weights_are_here(settings: SessionSettings) -> bool:
+    """Whether the weights of `settings` are on this machine."""
+    from sam2_backbone.download import cache_folder
+    from sam2_backbone.variants import VARIANTS, PublishedWeights
+
+    if settings.weights != "default":
+        return Path(settings.weights).is_file()
+    weights = VARIANTS[settings.variant].weights if settings.variant is not None else None
+    return (
+        not isinstance(weights, PublishedWeights) or (cache_folder() / weights.file_name).is_file()
     )
 
 

@@ -19,6 +19,9 @@ from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.preferences import Preferences
 
+# after an image was opened, so that its layers are drawn before torch is imported
+_PREPARE_MS = 1500
+
 
 class OpenImages(QObject):
     """The sessions of one viewer, one for each image that was annotated."""
@@ -62,6 +65,10 @@ class OpenImages(QObject):
         self._opening = QTimer(self)
         self._opening.setSingleShot(True)
         self._opening.timeout.connect(self._open_default)
+        self._preparing = QTimer(self)
+        self._preparing.setSingleShot(True)
+        self._preparing.setInterval(_PREPARE_MS)
+        self._preparing.timeout.connect(self._prepare)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
 
     @property
@@ -144,6 +151,7 @@ class OpenImages(QObject):
         self.variant = variant or self.variant
         self.current = known
         known.layers.activate()
+        self._preparing.start()
         self.chosen.emit()
         if saved is not None:
             self.session_named.emit(str(saved))
@@ -187,6 +195,7 @@ class OpenImages(QObject):
 
     def stop(self) -> None:
         """Let go of all layers; they stay with the person."""
+        self._preparing.stop()
         self._viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         while self._sessions:
             self._sessions.popitem()[1].stop()
@@ -195,6 +204,10 @@ class OpenImages(QObject):
         """Name the weights that a person prefers, which belong to one network."""
         chosen = self._preferences
         return chosen.weights if variant == chosen.variant else "default"
+
+    def _prepare(self) -> None:
+        if self.current is not None:
+            self.current.prepare()
 
     def _open_default(self) -> None:
         image = self.default_image()

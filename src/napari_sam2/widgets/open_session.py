@@ -186,6 +186,12 @@ class OpenSession(QObject):
             self.layers.choose(obj_id)
         self.changed.emit()
 
+    def prepare(self) -> None:
+        """Have the worker load the network before anything is asked of it."""
+        if self.session.uses_models:
+            call = partial(self.session.models.prepare, self.session.settings)
+            self._jobs.ask(Request(self, "network"), call)
+
     def use_variant(self, variant: str, weights: str = "default") -> None:
         """Have the next answers given by another network."""
         call = partial(self.session.set_variant, variant, weights=weights)
