@@ -187,6 +187,12 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
         (["segment", "cell.tif", "--point", "1,1", "-o", "a.png"], 2, ".tif or .zarr"),
         (["segment", "cell.tif", "--point", "1,1", "--variant", "sam3"], 2, "invalid choice"),
         (["segment", "cell.tif", "--point", "1,1", "--window", "-3"], 2, "expected"),
+        (["segment", "cell.tif", "--point", "1,1", "--device", "gpu"], 2, "expected auto, cpu"),
+        (["segment", "cell.tif", "--point", "1,1", "--dtype", "int8"], 2, "invalid choice"),
+        (["everything", "cell.tif", "--window", "64"], 2, "--window"),
+        (["train", ".", "--out", "run", "--minutes", "0"], 2, "above 0"),
+        (["train", ".", "--out", "run", "--device", "gpu"], 2, "expected auto, cpu"),
+        (["models", "--out", "cell.tif"], 2, "exists already"),
         (["segment", "cell.tif", "--point", "64,1"], 1, "outside the image"),
         (["segment", "cell.tif", "--box", "5,5,5,9"], 1, "empty or reversed"),
         (["segment", "cell.tif", "--box", "9,9,5,5"], 1, "empty or reversed"),
@@ -284,6 +290,27 @@ def test_models(command: Command) -> None:
     assert "Apache-2.0" in lines["sam2.1_hiera_large"]
     assert "not here" in lines["sam2.1_hiera_large"]
     assert "nothing to download" in command("models", "--download", "micro")[1]
+
+
+def test_facts_of_one_network_go_to_a_file_too(command: Command) -> None:
+    status, out, _ = command("models", "--variant", "micro", "--device", "cpu", "-o", "models.txt")
+    assert status == 0
+    assert "micro" in out
+    assert "sam2" not in out
+    assert "chosen: cpu, as asked for" in out
+    assert out == Path("models.txt").read_text() + "wrote models.txt\n"
+
+
+def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_sam2 import doctor
+
+    monkeypatch.setattr(doctor, "_window", lambda: iter(["Window:"]))
+    status, out, _ = command("doctor", "--variant", "micro", "--out", "doctor.txt")
+    assert status == 0
+    for line in ("Python 3", "torch", "Devices: cpu", "embedded, SHA-256", "Window:"):
+        assert line in out
+    assert "sam2.1" not in out
+    assert Path("doctor.txt").read_text() in out
 
 
 def test_demo(command: Command) -> None:

@@ -13,6 +13,8 @@ from scipy import ndimage
 
 import napari_sam2
 from napari_sam2.cli import main
+from napari_sam2.everything import everything_labels
+from napari_sam2.session.settings import SessionSettings
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,16 @@ def test_a_movie_or_an_unknown_variant_is_refused(image: NDArray[np.uint16]) -> 
         napari_sam2.segment_everything(np.stack([image, image]))
     with pytest.raises(ValueError, match="There is no variant 'huge'"):
         napari_sam2.segment_everything(image, variant="huge")
+
+
+def test_progress_is_told_up_to_the_last_point(image: NDArray[np.uint16]) -> None:
+    told: list[tuple[int, int]] = []
+    settings = SessionSettings(device="cpu", dtype="float32")
+    everything_labels(image, settings, progress=lambda done, total: told.append((done, total)))
+    done, totals = [row[0] for row in told], {row[1] for row in told}
+    assert len(told) > 3
+    assert done == sorted(done)
+    assert totals == {done[-1]}
 
 
 def test_the_command(

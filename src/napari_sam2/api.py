@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from napari_sam2.session.history import Direction
 from napari_sam2.session.images import is_array_file, open_frames, read_array
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
 from napari_sam2.session.model_hub import ModelHub
-from napari_sam2.session.prompt_files import Prompts, prompt
+from napari_sam2.session.prompt_files import Passing, Prompts, prompt
 from napari_sam2.session.prompts import PromptRecord, as_floats, as_polarity
 from napari_sam2.session.replay import replaying
 from napari_sam2.session.session import PredictorFactory, Session
@@ -107,6 +107,7 @@ def segmented_session(
     *,
     models: ModelHub | None = None,
     predictor_factory: PredictorFactory | None = None,
+    progress: bool = False,
 ) -> Session:
     """Return a new session on one image with its objects prompted."""
     session = Session(image, **vars(settings), models=models, predictor_factory=predictor_factory)
@@ -114,8 +115,17 @@ def segmented_session(
         raise ValueError(
             f"One image is needed, got a movie of {session.num_frames} frames: track it."
         )
-    prompt(session, prompts)
+    prompt(session, prompts, passing=_passing(wanted=progress))
     return session
+
+
+def _passing(*, wanted: bool) -> Passing:
+    """Return what shows a bar of prompts, if it is wanted."""
+
+    def passed(prompts: Sequence[Any]) -> Iterator[Any]:
+        return shown(prompts, title="Prompting", total=len(prompts), wanted=wanted, unit="prompt")
+
+    return passed
 
 
 def _image_records(
@@ -290,7 +300,7 @@ def _tracking(
     session = Session(
         _as_movie(stack), **vars(settings), models=models, predictor_factory=predictor_factory
     )
-    prompt(session, prompts)
+    prompt(session, prompts, passing=_passing(wanted=progress))
     steps = shown(
         session.propagate(direction),
         title="Tracking",

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from napari_sam2 import evaluate_command
+from napari_sam2.command_options import (
+    Said,
+    Say,
+    numbers,
+    settings_of,
+    shared_options,
+    with_signs,
+)
+from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.label_files import check_target
-from napari_sam2.session.settings import SessionSettings, Window
 from sam2_backbone.errors import SAM2Error
 from sam2_backbone.training import command as command_of_training
 from sam2_backbone.variants import list_variants
 
-_NUMBERS = ("--range", "--point", "--negative", "--box")
 _FAILED, _WRONG_USE, _STOPPED = 1, 2, 130
 
 _EPILOG = """\
@@ -49,130 +54,20 @@ class UsageError(Exception):
     """The command was typed in a way that cannot work."""
 
 
-@dataclass
-class _Said:
-    """The prompts of one object on the command line, in their order."""
-
-    points: list[tuple[float, ...]] = field(default_factory=list)
-    signs: list[int] = field(default_factory=list)
-    box: tuple[float, ...] | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.points and self.box is None
-
-
-class _Say(argparse.Action):
-    """Collects points and boxes of one object after the other."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        said: list[_Said] = getattr(namespace, self.dest) or [_Said()]
-        setattr(namespace, self.dest, said)
-        if option_string == "--and":
-            if said[-1].is_empty:
-                parser.error("--and begins the next object: give the one before it a prompt first")
-            said.append(_Said())
-        elif option_string == "--box":
-            if said[-1].box is not None:
-                parser.error("an object has one --box: write --and before the next object's")
-            said[-1].box = values
-        else:
-            said[-1].points.append(values)
-            said[-1].signs.append(int(option_string == "--point"))
-
-
-def _numbers(names: str) -> Callable[[str], tuple[float, ...]]:
-    def parse(text: str) -> tuple[float, ...]:
-        try:
-            values = tuple(float(part) for part in text.split(","))
-        except ValueError:
-            values = ()
-        if len(values) != len(names.split(",")):
-            raise argparse.ArgumentTypeError(f"expected {names} such as 105,80, got {text!r}")
-        return values
-
-    return parse
-
-
-def _window(text: str) -> Window:
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"expected auto, none or a number of pixels, got {text!r}")
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """Options that several commands have."""
-
-    debug: argparse.ArgumentParser
-    model: argparse.ArgumentParser
-    contrast: argparse.ArgumentParser
-    output: argparse.ArgumentParser
-    target: argparse.ArgumentParser
-
-
-def _shared_options() -> _Shared:
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    model = argparse.ArgumentParser(add_help=False)
-    group = model.add_argument_group("model")
-    group.add_argument(
-        "--variant",
-        choices=list_variants(),
-        metavar="NAME",
-        help="the network, see `napari-sam2 models`; micro, which is embedded, if not given",
-    )
-    group.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="a checkpoint of your own, .pt or .safetensors; without --variant it is recognised",
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16")
-    group.add_argument(
-        "--window",
-        type=_window,
-        default="auto",
-        metavar="SIDE",
-        help="part of the frame the model looks at: auto, none (all of it), or pixels",
-    )
-    output = argparse.ArgumentParser(add_help=False)
-    output.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    target = argparse.ArgumentParser(add_help=False, parents=[output])
-    target.add_argument("-o", "--out", type=Path, metavar="FILE", help="labels, .tif or .zarr")
-    contrast = argparse.ArgumentParser(add_help=False)
-    contrast.add_argument(
-        "--range",
-        dest="value_range",
-        type=_numbers("LOW,HIGH"),
-        metavar="LOW,HIGH",
-        help="intensities shown to the model as black and white",
-    )
-    return _Shared(debug=shared, model=model, contrast=contrast, output=output, target=target)
-
-
 def _add_segment(segment: argparse.ArgumentParser) -> None:
     segment.add_argument("image", type=Path, metavar="IMAGE")
     group = segment.add_argument_group("what to segment, in the order of the clicks")
     for option, about in (("--point", "inside"), ("--negative", "outside")):
         group.add_argument(
-            option, dest="said", action=_Say, type=_numbers("X,Y"), metavar="X,Y",
+            option, dest="said", action=Say, type=numbers("X,Y"), metavar="X,Y",
             help=f"a point {about} the object; may be repeated",
         )  # fmt: skip
     group.add_argument(
-        "--box", dest="said", action=_Say, type=_numbers("X0,Y0,X1,Y1"), metavar="X0,Y0,X1,Y1",
+        "--box", dest="said", action=Say, type=numbers("X0,Y0,X1,Y1"), metavar="X0,Y0,X1,Y1",
         help="edges of a box around the object",
     )  # fmt: skip
     group.add_argument(
-        "--and", dest="said", action=_Say, nargs=0, help="what follows is about the next object"
+        "--and", dest="said", action=Say, nargs=0, help="what follows is about the next object"
     )
     group.add_argument("--prompts", type=Path, metavar="FILE", help="a prompt file, see below")
 
@@ -193,7 +88,7 @@ def _add_track(track: argparse.ArgumentParser) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = _shared_options()
+    shared = shared_options()
     parser = argparse.ArgumentParser(
         prog="napari-sam2",
         description="Segment and track anything with SAM 2.",
@@ -222,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         _demo,
         "follow the cells of a bundled movie from clicks",
         shared.model,
+        shared.window,
         shared.output,
     )
     demo.add_argument(
@@ -233,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(
         command(
             "segment", _segment, "segment objects in an image",
-            shared.model, shared.contrast, shared.target,
+            shared.model, shared.window, shared.contrast, shared.target,
             epilog=_PROMPT_FILE,
         )
     )  # fmt: skip
@@ -247,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_track(
         command(
             "track", _track, "follow objects through a movie or a stack",
-            shared.model, shared.contrast, shared.target,
+            shared.model, shared.window, shared.contrast, shared.target,
             epilog=_PROMPT_FILE,
         )
     )  # fmt: skip
@@ -259,11 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     replay.add_argument("--variant", choices=list_variants(), metavar="NAME", help=_OTHER)
-    replay.add_argument("--device", metavar="DEVICE", help=_OTHER)
+    replay.add_argument(
+        "--device", type=command_of_training.device_name, metavar="DEVICE", help=_OTHER
+    )
 
     evaluate = command(
         "evaluate", evaluate_command.run_evaluate, evaluate_command.ABOUT,
-        shared.model, shared.output,
+        shared.model, shared.window, shared.output,
         epilog=evaluate_command.EPILOG,
     )  # fmt: skip
     evaluate_command.add_options(evaluate)
@@ -274,16 +172,16 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command_of_training.add_options(train)
 
-    models = command("models", _models, "list the networks, or download one")
+    models = command("models", _models, "list the networks, or download one", shared.facts)
     models.add_argument("--download", choices=list_variants(), metavar="NAME")
-    command("doctor", _doctor, "print what this installation consists of")
+    command("doctor", _doctor, "print what this installation consists of", shared.facts)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    chosen = parser.parse_args(_with_signs(sys.argv[1:] if arguments is None else arguments))
+    chosen = parser.parse_args(with_signs(sys.argv[1:] if arguments is None else arguments))
     try:
         chosen.run(chosen)
     except KeyboardInterrupt:
@@ -297,17 +195,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _with_signs(arguments: Sequence[str]) -> list[str]:
-    """Join numbers that begin with a minus to their option: alone they look like another one."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] in _NUMBERS and re.match(r"-[\d.]", argument):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
 def _sentence(error: Exception) -> str:
     """Return what happened and what to do, on one line."""
     said = " ".join(str(error).split())
@@ -316,18 +203,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, (UsageError, SessionError, SAM2Error, ValueError, TypeError, OSError)):
         return said or type(error).__name__
     return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
-
-
-def _settings(chosen: argparse.Namespace) -> SessionSettings:
-    variant = chosen.variant or (None if chosen.weights else "micro")
-    return SessionSettings(
-        variant=variant,
-        weights=chosen.weights or "default",
-        device=chosen.device,
-        dtype=chosen.dtype,
-        value_range=getattr(chosen, "value_range", None),
-        window=chosen.window,
-    )
 
 
 def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
@@ -357,7 +232,7 @@ def _demo(chosen: argparse.Namespace) -> None:
         raise UsageError(
             f"{folder / existing[0]} exists already: give --overwrite or another --out."
         )
-    done = run_demo(folder, _settings(chosen), overwrite=chosen.overwrite)
+    done = run_demo(folder, settings_of(chosen), overwrite=chosen.overwrite)
     frames = done.session.num_frames
     print(f"Followed {len(done.agreements)} cells over {frames} frames in {done.seconds:.0f} s.\n")
     print(f"{table(done)}\n\n{NOTE}\n")
@@ -384,7 +259,7 @@ def _segment(chosen: argparse.Namespace) -> None:
     from napari_sam2.session.prompt_files import Prompts
     from napari_sam2.session.prompts import PromptRecord
 
-    said: list[_Said] = chosen.said or []
+    said: list[Said] = chosen.said or []
     if bool(said) == bool(chosen.prompts):
         raise UsageError("say what to segment: --point, --box, or --prompts FILE.")
     if said and said[-1].is_empty:
@@ -394,7 +269,7 @@ def _segment(chosen: argparse.Namespace) -> None:
         PromptRecord(0, number, row.points or None, row.signs or None, row.box)
         for number, row in enumerate(said, start=1)
     ]
-    session = segmented_session(chosen.image, prompts, _settings(chosen))
+    session = segmented_session(chosen.image, prompts, settings_of(chosen), progress=True)
     labels = session.labels(0)
     write_labels(target, iter([labels]), labels.shape, labels.dtype)
     for row in session.objects:
@@ -408,7 +283,7 @@ def _everything(chosen: argparse.Namespace) -> None:
     from napari_sam2.everything import everything_to
 
     target = _target(chosen, chosen.image, "_labels")
-    count = everything_to(target, chosen.image, _settings(chosen))
+    count = everything_to(target, chosen.image, settings_of(chosen))
     print(f"{count} objects\nwrote {target}")
 
 
@@ -421,7 +296,7 @@ def _track(chosen: argparse.Namespace) -> None:
     target = _target(chosen, chosen.stack, "_tracked")
     prompts = chosen.prompts or labels_by_frame(chosen.labels, chosen.frame)
     session = tracked_to(
-        target, chosen.stack, prompts, _settings(chosen), direction=chosen.direction
+        target, chosen.stack, prompts, settings_of(chosen), direction=chosen.direction
     )
     for row in session.objects:
         masks = session.document.objects[row.obj_id].masks
@@ -458,21 +333,41 @@ def _models(chosen: argparse.Namespace) -> None:
         download(weights.url, target, sha256=weights.sha256, progress=True)
         print(f"{chosen.download} is in {target}")
         return
-    print(f"{'name':24} {'licence':27} weights")
-    for name, variant in VARIANTS.items():
+    lines = [f"{'name':24} {'licence':27} weights"]
+    for name in [chosen.variant] if chosen.variant else list_variants():
+        variant = VARIANTS[name]
         if isinstance(variant.weights, PublishedWeights):
             path = cache_folder() / variant.weights.file_name
             place = str(path) if path.is_file() else f"not here; from {variant.weights.url}"
         else:
             place = "embedded"
-        print(f"{name:24} {variant.licence:27} {place}")
+        lines.append(f"{name:24} {variant.licence:27} {place}")
+    if chosen.device != "auto":
+        from napari_sam2.doctor import computing
+
+        lines += computing(chosen.device)
+    _tell(lines, chosen)
 
 
 def _doctor(chosen: argparse.Namespace) -> None:
     from napari_sam2.doctor import report
 
-    for line in report():
+    _tell(report(chosen.variant, chosen.device), chosen)
+
+
+def _tell(lines: Iterable[str], chosen: argparse.Namespace) -> None:
+    """Print lines as they come, and write them to --out."""
+    out: Path | None = chosen.out
+    if out is not None and out.exists() and not chosen.overwrite:
+        raise UsageError(f"{out} exists already: give --overwrite or another --out.")
+    told = []
+    for line in lines:
         print(line, flush=True)
+        told.append(line)
+    if out is not None:
+        with written_whole(out) as part:
+            part.write_text("\n".join(told) + "\n", encoding="utf-8")
+        print(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ _WINDOW_LINES = ("Qt binding:", "- GL version", "- MAX_TEXTURE", "- screen")
 _PROBE_SECONDS = 120
 
 
-def report() -> Iterator[str]:
-    """Yield the lines of the report."""
+def report(variant: str | None = None, device: str = "auto") -> Iterator[str]:
+    """Yield the lines of the report; of one network only, or with a device asked for."""
     yield f"Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
     for name in _PACKAGES:
         yield f"  {name:12} {_version(name)}"
-    yield from _devices()
-    yield from _models()
+    yield from _devices(device)
+    yield from _models(variant)
     yield from _window()
 
 
@@ -42,10 +42,23 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _devices() -> Iterator[str]:
+def computing(asked: str) -> Iterator[str]:
+    """Yield on which device and in which precision is computed, and why."""
     import torch
 
     from sam2_backbone.device import has_native_bfloat16, resolve_device, resolve_dtype
+
+    device = resolve_device(asked)
+    dtype = str(resolve_dtype("auto", device)).removeprefix("torch.")
+    native = "computes" if has_native_bfloat16(device) else "does not compute"
+    why = "the first of cuda, mps and cpu that is here" if asked == "auto" else "as asked for"
+    yield f"  chosen: {device}, {why}"
+    yield f"  dtype:  {dtype}, because this {device.type} {native} bfloat16 natively"
+    yield f"  torch threads: {torch.get_num_threads()}"
+
+
+def _devices(asked: str) -> Iterator[str]:
+    import torch
 
     names = ["cpu"]
     names += [
@@ -53,23 +66,19 @@ def _devices() -> Iterator[str]:
         for index in range(torch.cuda.device_count())
     ]
     names += ["mps"] if torch.backends.mps.is_available() else []
-    device = resolve_device()
-    dtype = str(resolve_dtype("auto", device)).removeprefix("torch.")
-    native = "computes" if has_native_bfloat16(device) else "does not compute"
     yield f"Devices: {', '.join(names)}"
-    yield f"  chosen: {device}, the first of cuda, mps and cpu that is here"
-    yield f"  dtype:  {dtype}, because this {device.type} {native} bfloat16 natively"
-    yield f"  torch threads: {torch.get_num_threads()}"
+    yield from computing(asked)
 
 
-def _models() -> Iterator[str]:
+def _models(asked: str | None) -> Iterator[str]:
     from sam2_backbone.build import default_weights
     from sam2_backbone.download import cache_folder
     from sam2_backbone.variants import VARIANTS, EmbeddedWeights
 
     folder = cache_folder()
     yield f"Model files: {folder}" + ("" if folder.is_dir() else " (not there yet)")
-    for name, variant in VARIANTS.items():
+    for name in [asked] if asked else VARIANTS:
+        variant = VARIANTS[name]
         is_embedded = isinstance(variant.weights, EmbeddedWeights)
         path = default_weights(name) if is_embedded else folder / variant.weights.file_name
         found = file_sha256(path)

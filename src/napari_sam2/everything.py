@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from napari_sam2.api import Labels, kept_models
+from napari_sam2.progress import bar
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.label_files import write_labels
 from napari_sam2.session.model_hub import ModelHub, choice_of
@@ -53,9 +55,13 @@ def segment_everything(
 
 
 def everything_labels(
-    image: Any, settings: SessionSettings, *, models: ModelHub | None = None
+    image: Any,
+    settings: SessionSettings,
+    *,
+    models: ModelHub | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Labels:
-    """Return the labels of everything in one image."""
+    """Return the labels of everything in one image; `progress` is told of points asked, of all."""
     source = open_frames(image)
     if source.num_frames != 1:
         raise ValueError(
@@ -66,12 +72,13 @@ def everything_labels(
     from sam2_backbone.inference.mask_generator import labels_of
 
     model = (ModelHub() if models is None else models).model(choice_of(settings))
-    found = MaskGenerator(model).find(source, value_range=settings.value_range)
+    found = MaskGenerator(model).find(source, value_range=settings.value_range, progress=progress)
     return labels_of(found, (source.height, source.width))
 
 
 def everything_to(target: Path, image: Any, settings: SessionSettings) -> int:
     """Segment everything, write the labels to ``.tif`` or ``.zarr``, and return how many."""
-    labels = everything_labels(image, settings)
+    with bar("Searching", unit="point") as progress:
+        labels = everything_labels(image, settings, progress=progress)
     write_labels(target, iter([labels]), labels.shape, labels.dtype)
     return int(labels.max(initial=0))

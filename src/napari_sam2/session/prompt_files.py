@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ from napari_sam2.session.session import Session
 
 Prompts = Mapping[int, npt.ArrayLike] | Iterable[PromptRecord] | str | Path
 
+# what passes on each of several things, and may tell a person how many are done
+Passing = Callable[[Sequence[Any]], Iterable[Any]]
+
 _FIELDS = ("frame_idx", "obj_id", "points", "point_labels", "box", "mask")
 
 
-def prompt(session: Session, prompts: Prompts) -> None:
+def prompt(session: Session, prompts: Prompts, *, passing: Passing = iter) -> None:
     """
     Give a session prompts, making the objects that they name.
 
@@ -33,6 +36,8 @@ def prompt(session: Session, prompts: Prompts) -> None:
     prompts
         ``{frame_idx: labels (H, W)}``, every label an object of that id; or records in x, y; or the
         path of a JSON file of records or of a session.
+    passing
+        Sees every prompt go by; the model answers it before the next.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def prompt(session: Session, prompts: Prompts) -> None:
     if not checked:
         raise ValueError("The prompts name no object: give at least one label, point, box or mask.")
     known = {state.obj_id for state in session.objects}
-    for obj_id, frame_idx, frame_prompts in checked:
+    for obj_id, frame_idx, frame_prompts in passing(checked):
         if obj_id not in known:
             session.new_object(obj_id=obj_id)
             known.add(obj_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2_backbone.inference.transforms import View
+
+# told how many of how many points have been asked
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

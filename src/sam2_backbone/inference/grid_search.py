@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.ops import nms
 
 from sam2_backbone.inference.candidates import (
     Candidate,
+    Progress,
     candidate_from_logits,
     stability_scores,
 )
@@ -49,20 +51,36 @@ class GridSearch:
         self.settings = settings
 
     @torch.inference_mode()
-    def find(self, frame: NDArray[np.generic], intensities: Intensities) -> list[Candidate]:
+    def find(
+        self,
+        frame: NDArray[np.generic],
+        intensities: Intensities,
+        progress: Progress | None = None,
+    ) -> list[Candidate]:
         """Return the masks of a frame (H, W[, C]), best first."""
         size = (frame.shape[0], frame.shape[1])
         layers = crop_views(*size, self.settings.crop_n_layers, _CROP_OVERLAP)
+        views = [view for layer in layers for view in layer]
+        per_view = self.settings.points_per_side**2
         found: list[Candidate] = []
-        for view in (view for layer in layers for view in layer):
-            found += self._in_view(frame, intensities, view)
+        for number, view in enumerate(views):
+
+            def told(asked: int, before: int = number * per_view) -> None:
+                if progress is not None:
+                    progress(before + asked, len(views) * per_view)
+
+            found += self._in_view(frame, intensities, view, told)
         if len(layers) > 1:  # a mask from a smaller crop is the finer one
             areas = [1 / (c.view.height * c.view.width) for c in found]
             found = self._without_duplicates(found, torch.tensor(areas))
         return sorted(found, key=lambda c: c.worth, reverse=True)
 
     def _in_view(
-        self, frame: NDArray[np.generic], intensities: Intensities, view: View
+        self,
+        frame: NDArray[np.generic],
+        intensities: Intensities,
+        view: View,
+        told: Callable[[int], None],
     ) -> list[Candidate]:
         side = self.model.config.input_size
         pixels = to_model_input(frame, view, intensities, input_size=side)
@@ -76,6 +94,7 @@ class GridSearch:
             found += [
                 c for c in self._ask(features, part, view) if not _near_crop_edge(c, view, size)
             ]
+            told(start + len(part))
         return self._without_duplicates(found, torch.tensor([c.iou for c in found]))
 
     def _ask(self, features: ImageFeatures, points: Tensor, view: View) -> list[Candidate]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sam2_backbone.inference.candidates import Candidate, whole_mask
+from sam2_backbone.inference.candidates import Candidate, Progress, whole_mask
 from sam2_backbone.inference.frames import (
     FrameSource,
     as_frame_source,
@@ -147,10 +147,18 @@ class MaskGenerator:
             yield from predictor.propagate(state, direction="forward")
 
     def find(
-        self, source: FrameSource, *, value_range: tuple[float, float] | None = None
+        self,
+        source: FrameSource,
+        *,
+        value_range: tuple[float, float] | None = None,
+        progress: Progress | None = None,
     ) -> list[Candidate]:
-        """Return the masks of the first frame of a source with their logits, best first."""
-        found = self._search.find(source.read(0), choose_intensities(source, value_range))
+        """Return the masks of the first frame of a source with their logits, best first.
+
+        `progress` is told how many of how many points of the grid have been asked.
+        """
+        intensities = choose_intensities(source, value_range)
+        found = self._search.find(source.read(0), intensities, progress)
         if self.min_mask_region_area:
             found = [without_specks(c, self.min_mask_region_area) for c in found]
         return found

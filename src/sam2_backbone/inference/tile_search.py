@@ -15,6 +15,7 @@ from torch import Tensor
 from sam2_backbone.inference.candidates import (
     Candidate,
     OverlapRules,
+    Progress,
     candidate_from_logits,
     choose_objects,
     first_of_duplicates,
@@ -120,13 +121,23 @@ class TileSearch:
         self.settings = settings
         self.min_points_per_side = min_points_per_side
 
-    def find(self, frame: NDArray[np.generic], intensities: Intensities) -> list[Candidate]:
+    def find(
+        self,
+        frame: NDArray[np.generic],
+        intensities: Intensities,
+        progress: Progress | None = None,
+    ) -> list[Candidate]:
         """Return the objects of a frame (H, W[, C]), best first."""
-        proposed = self.propose(frame, intensities)
+        proposed = self.propose(frame, intensities, progress)
         return choose_objects(agreed(proposed, self.settings), self.settings.rules)
 
     @torch.inference_mode()
-    def propose(self, frame: NDArray[np.generic], intensities: Intensities) -> list[Candidate]:
+    def propose(
+        self,
+        frame: NDArray[np.generic],
+        intensities: Intensities,
+        progress: Progress | None = None,
+    ) -> list[Candidate]:
         """Return masks of all scales that pass the thresholds; many show the same object."""
         size = (frame.shape[0], frame.shape[1])
         mapped = intensities.apply(frame[..., :3] if frame.ndim == 3 else frame[..., None])
@@ -135,7 +146,9 @@ class TileSearch:
         skipped, small = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         background: NDArray[np.bool_] | None = None
         found: list[Candidate] = []
-        for side in sides:
+        grids = [interleaved_points(size, self._spacing(side, size)) for side in sides]
+        done, total = 0, sum(len(points) for points, _ in grids)
+        for side, (points, waves) in zip(sides, grids, strict=True):
             if background is None and side < max(size):
                 background = evident_background(mapped)
                 skipped |= background
@@ -143,15 +156,20 @@ class TileSearch:
                 skipped |= ~ndimage.binary_dilation(small, iterations=max(1, side // 8))
             scale = _Scale(side, tile_views(size, side, self.settings.step))
             small = np.zeros(size, dtype=bool)
-            spacing = min(self.settings.spacing * side, max(size) / self.min_points_per_side)
-            points, waves = interleaved_points(size, spacing)
             for wave in _WAVES:
                 due = points[waves == wave]
+                done += len(due)
                 at = due.round().astype(int)
                 due = due[~skipped[at[:, 1], at[:, 0]]]
                 self._ask(scale, due, mapped, size, skipped, small)
+                if progress is not None:
+                    progress(done, total)
             found += self._distinct(scale)
         return found
+
+    def _spacing(self, side: int, size: tuple[int, int]) -> float:
+        """From grid point to grid point in tiles of a side, in pixels."""
+        return min(self.settings.spacing * side, max(size) / self.min_points_per_side)
 
     def _ask(
         self,

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
 if TYPE_CHECKING:
     from sam2_backbone.config import SAM2Config
     from sam2_backbone.training.args import TrainingArgs
+    from sam2_backbone.training.trainer import Trainer
 
 ABOUT = "train micro on labelled images and videos, or fine-tune it"
 EPILOG = """\
@@ -34,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with data sets")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--minutes", type=float, help="length of the run (60)")
+    parser.add_argument("--minutes", type=_minutes, help="length of the run (60)")
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
         "--resume",
@@ -60,7 +67,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "or RepViT-M0.9 from nothing (imagenet)",
     )
     parser.add_argument("--variant", choices=("micro",), default="micro", help="what to train")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (auto)")
+    parser.add_argument(
+        "--device", type=device_name, default="auto", help="auto, cpu, cuda, mps (auto)"
+    )
     parser.add_argument(
         "--float32", action="store_true", help="no bfloat16, even where the device has it"
     )
@@ -69,6 +78,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes that draw batches (1); 0: none"
     )
+
+
+def device_name(text: str) -> str:
+    """Return what names a device, be it here or not; the type of an option.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it names none.
+    """
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        return text
+    raise argparse.ArgumentTypeError(f"expected auto, cpu, mps, cuda or cuda:1, got {text!r}")
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return minutes
 
 
 def run_training(chosen: argparse.Namespace) -> None:
@@ -88,8 +120,6 @@ def run_training(chosen: argparse.Namespace) -> None:
     from sam2_backbone.training.engine import choose_engine
     from sam2_backbone.training.trainer import Trainer
 
-    if chosen.minutes is not None and not chosen.minutes > 0:
-        raise ValueError(f"--minutes must be more than 0, not {chosen.minutes:g}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -116,10 +146,24 @@ def run_training(chosen: argparse.Namespace) -> None:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        trainer.run()
+        with _bar(trainer):
+            trainer.run()
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def _bar(trainer: Trainer) -> Iterator[None]:
+    """Show on a terminal how much of the run is done; what is logged stands above."""
+    total = round(60 * trainer.args.minutes)
+    wanted = None if trainer.engine.rank == 0 else True  # None: tqdm looks for a terminal itself
+    with (
+        tqdm(total=total, desc="Training", unit="s", leave=False, disable=wanted) as bar,
+        logging_redirect_tqdm(),
+    ):
+        trainer.on_step = lambda: bar.update(min(round(60 * trainer.minutes), total) - bar.n)
+        yield
 
 
 def _make_room(out: Path, *, overwrite: bool) -> None:

@@ -155,6 +155,8 @@ class Trainer:
         self.step = 0
         self.minutes = 0.0
         self.stopped = False
+        self.on_step: Callable[[], object] | None = None
+        """Called after every step."""
         self.means = Means()
 
     # checkpoints
@@ -219,6 +221,8 @@ class Trainer:
                 self.stopped = bool(self.engine.agree(float(self.stopped)))
                 if self.step % self.args.log_steps == 0:
                     self._report()
+                if self.on_step is not None:
+                    self.on_step()
                 if self.minutes - saved > self.args.checkpoint_minutes:
                     self.save()
                     saved, clock = self.minutes, self.timer()
