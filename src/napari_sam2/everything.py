@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam2.api import Labels, kept_models
 from napari_sam2.progress import bar
 from napari_sam2.session.images import open_frames
+from napari_sam2.session.intensities import as_seen
 from napari_sam2.session.label_files import write_labels
 from napari_sam2.session.model_hub import ModelHub, choice_of
 from napari_sam2.session.settings import SessionSettings
+
+if TYPE_CHECKING:
+    from sam2_backbone.inference.frames import FrameSource
 
 
 def segment_everything(
@@ -67,12 +71,27 @@ def everything_labels(
         raise ValueError(
             f"One image is needed, got a movie of {source.num_frames} frames: give one of them."
         )
+    return everything_on(source, 0, settings, models=models, progress=progress)
+
+
+def everything_on(
+    source: FrameSource,
+    frame_idx: int,
+    settings: SessionSettings,
+    *,
+    models: ModelHub | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Labels:
+    """Return the labels (H, W) of everything on one frame, its values mapped as on all frames."""
     settings.check_variant()
     from sam2_backbone import MaskGenerator
     from sam2_backbone.inference.mask_generator import labels_of
 
     model = (ModelHub() if models is None else models).model(choice_of(settings))
-    found = MaskGenerator(model).find(source, value_range=settings.value_range, progress=progress)
+    frames, value_range = as_seen(source, settings.channels, settings.value_range)
+    found = MaskGenerator(model).find(
+        frames, frame_idx=frame_idx, value_range=value_range, progress=progress
+    )
     return labels_of(found, (source.height, source.width))
 
 

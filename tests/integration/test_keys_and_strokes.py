@@ -261,3 +261,11 @@ def test_esc_ends_a_polygon_before_it_cancels(viewer, hand, slow_model, qtbot) -
     mask = session.mask(2, 0)
     assert mask[32:40, 32:43].all()
     assert not mask[:29].any()
+
+
+def test_a_key_that_something_else_has_is_named(viewer, fake_model, messages) -> None:
+    pressed = []
+    viewer.bind_key("G", lambda viewer: pressed.append("G"))
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    annotator.wait(timeout=20)
+    assert any("has G: choose other keys in the tab Keys" in told for told in messages), messages

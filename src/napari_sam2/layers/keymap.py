@@ -115,6 +115,8 @@ def bind_keys(
     provider: Any,
     calls: Mapping[KeyAction, Callable[[], object] | Hold],
     keys: KeyTable = DEFAULT_KEYS,
+    *,
+    on_taken: Callable[[str], object] | None = None,
 ) -> Callable[[], None]:
     """Bind the table on a viewer or a layer; keys that something else has taken are left to it.
 
@@ -124,6 +126,8 @@ def bind_keys(
         A napari viewer, a `ViewerModel`, or a layer, whose own keys go before the viewer's.
     calls
         What to call, by action; actions without a call get no key.
+    on_taken
+        Called with each key that is left to something else.
 
     Returns
     -------
@@ -139,6 +143,8 @@ def bind_keys(
         try:
             provider.bind_key(key, pressed)
         except ValueError:  # taken: napari refuses to bind a key twice
+            if on_taken is not None:
+                on_taken(key)
             continue
         bound.append(key)
 

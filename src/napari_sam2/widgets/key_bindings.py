@@ -13,6 +13,7 @@ from napari_sam2.layers.keymap import (
     DEFAULT_KEYS,
     Hold,
     KeyAction,
+    as_written,
     bind_keys,
     checked_key,
     passes_on,
@@ -47,8 +48,15 @@ class KeyBindings(QObject):
         self._unbind: list[Callable[[], None]] = []
 
     def bind_viewer(self) -> None:
-        """Bind all keys on the viewer."""
-        self._unbind.append(bind_keys(self._viewer, self._calls, self.keys))
+        """Bind all keys on the viewer, and say which of them something else has taken."""
+        taken: list[str] = []
+        bound = bind_keys(self._viewer, self._calls, self.keys, on_taken=taken.append)
+        self._unbind.append(bound)
+        if taken:
+            self.refused.emit(
+                f"Something else in this viewer has {', '.join(map(as_written, taken))}: "
+                "choose other keys in the tab Keys."
+            )
 
     def bind_layer(self, layer: Any) -> None:
         """Let keys go before those of a layer; Esc ends a shape first, if one is being drawn."""

@@ -30,7 +30,7 @@ class ModelPanel(QGroupBox):
         )
         self._where = QLabel()
         self._where.setWordWrap(True)
-        self._where.setToolTip("Device and number format, chosen when the model is first asked.")
+        self._where.setToolTip("Device and number format, chosen when the network is loaded.")
         form = QFormLayout(self)
         form.addRow("Network", self._variant)
         form.addRow("Runs on", self._where)
@@ -44,7 +44,7 @@ class ModelPanel(QGroupBox):
     def show_environment(self, device: str | None, dtype: str | None) -> None:
         """Show where the network computes; None while that is not known."""
         if device is None or dtype is None:
-            self._where.setText("known after the first prompt")
+            self._where.setText("known once it is loaded")
             return
         slow = device == "cpu" and self._variant.currentData() != "micro"
         hint = ": slow for this network, micro answers sooner" if slow else ""

@@ -150,15 +150,16 @@ class MaskGenerator:
         self,
         source: FrameSource,
         *,
+        frame_idx: int = 0,
         value_range: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> list[Candidate]:
-        """Return the masks of the first frame of a source with their logits, best first.
+        """Return the masks of one frame of a source with their logits, best first.
 
         `progress` is told how many of how many points of the grid have been asked.
         """
         intensities = choose_intensities(source, value_range)
-        found = self._search.find(source.read(0), intensities, progress)
+        found = self._search.find(source.read(frame_idx), intensities, progress)
         if self.min_mask_region_area:
             found = [without_specks(c, self.min_mask_region_area) for c in found]
         return found

@@ -1,0 +1,234 @@
+"""Room: a panel of its own that finds everything on the frame on display, without prompts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from napari.qt.threading import FunctionWorker, create_worker
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam2.everything import everything_on
+from napari_sam2.layers.automatic import ShownPlane, labels_layer, shown_plane
+from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.model_input import is_model_input
+from napari_sam2.session.model_hub import ModelHub
+from napari_sam2.session.settings import SessionSettings
+from napari_sam2.widgets.messages import sentence_of
+from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
+from sam2_backbone.variants import list_variants
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BEGIN, _STOP = "Segment everything", "Stop"
+_ADVICE = "Finds all objects of the frame on display, as a new labels layer."
+_SHOW_MS = 100
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search has come to: labels, or an error, or neither where it was stopped."""
+
+    labels: NDArray[np.unsignedinteger] | None = None
+    error: Exception | None = None
+
+
+class _StoppedError(Exception):
+    """A person has stopped the search."""
+
+
+class EverythingWidget(QWidget):
+    """Segment everything on the frame that the viewer shows.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer, as napari hands it to a plugin.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._preferences = read_preferences()
+        use_cache_folder(self._preferences)
+        self._models = ModelHub()
+        self._worker: FunctionWorker[_Found] | None = None
+        self._stopping = threading.Event()
+        self._done = (0, 1)
+        self._image = QComboBox()
+        self._image.setMinimumContentsLength(8)
+        self._network = QComboBox()
+        self._network.addItems(list_variants())
+        self._network.setCurrentText(self._preferences.variant)
+        self._network.setToolTip(
+            "micro looks through windows of several sizes and needs no download; the others ask a "
+            "grid of points, and want a graphics card."
+        )
+        self._button = QPushButton(_BEGIN)
+        self._button.clicked.connect(self._on_button)
+        self._bar = QProgressBar()
+        self._bar.hide()
+        self._said = QLabel(_ADVICE)
+        self._said.setWordWrap(True)
+        form = QFormLayout()
+        form.addRow("Image", self._image)
+        form.addRow("Network", self._network)
+        column = QVBoxLayout(self)
+        column.addLayout(form)
+        for widget in (self._button, self._bar, self._said):
+            column.addWidget(widget)
+        column.addStretch()
+        self._showing = QTimer(self)
+        self._showing.setInterval(_SHOW_MS)
+        self._showing.timeout.connect(self._show_progress)
+        # not a bound method: it would be gone with the widget
+        self.destroyed.connect(partial(_stop, self._stopping))
+        self.reset_choices()
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a search is under way."""
+        return self._worker is not None
+
+    def reset_choices(self, event: Any = None) -> None:
+        """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
+        chosen = self._image.currentData()
+        images = [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image) and not is_model_input(layer)
+        ]
+        self._image.clear()
+        for layer in images:
+            self._image.addItem(layer.name, layer)
+        if images:
+            self._image.setCurrentIndex(images.index(chosen) if chosen in images else -1)
+            if chosen not in images:
+                self._image.setCurrentIndex(len(images) - 1)
+        self._show_button()
+
+    def search(self) -> None:
+        """Begin to look for everything on the frame on display, or say why that cannot be."""
+        image = self._image.currentData()
+        if image is None or self._worker is not None:
+            return
+        try:
+            units = self._viewer.layers.units
+            plane = shown_plane(image, self._viewer.dims, units)
+        except LayerRefusedError as error:
+            show_warning(str(error))
+            return
+        self._stopping.clear()
+        self._done = (0, 1)
+        worker: FunctionWorker[_Found] = create_worker(self._find, plane, self._settings(plane))
+        worker.returned.connect(partial(self._on_found, plane))
+        worker.finished.connect(self._on_finished)
+        self._worker = worker
+        self._said.setText("Searching …")
+        self._bar.setRange(0, 0)  # until the network is loaded
+        self._bar.show()
+        self._showing.start()
+        self._show_button()
+        worker.start()
+
+    def stop(self) -> None:
+        """End the search; nothing is kept of it."""
+        self._stopping.set()
+
+    # Inside
+
+    def _settings(self, plane: ShownPlane) -> SessionSettings:
+        variant = self._network.currentText()
+        chosen = self._preferences
+        return SessionSettings(
+            variant=variant,
+            weights=chosen.weights if variant == chosen.variant else "default",
+            device=chosen.device,
+            channels=plane.channels,
+        )
+
+    def _find(self, plane: ShownPlane, settings: SessionSettings) -> _Found:
+        """Search in the worker's thread; what is raised there reaches a person as a traceback."""
+        try:
+            labels = everything_on(
+                plane.source,
+                plane.frame_idx,
+                settings,
+                models=self._models,
+                progress=self._on_progress,
+            )
+        except _StoppedError:
+            return _Found()
+        except Exception as error:  # noqa: BLE001 (whatever it is, a person must hear of it)
+            return _Found(error=error)
+        return _Found(labels)
+
+    def _on_progress(self, done: int, total: int) -> None:
+        self._done = (done, total)
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    def _on_button(self) -> None:
+        if self._worker is None:
+            self.search()
+        else:
+            self.stop()
+
+    def _on_found(self, plane: ShownPlane, found: _Found) -> None:
+        labels = found.labels
+        if found.error is not None:
+            self._said.setText(_ADVICE)
+            show_error(sentence_of(found.error))
+            return
+        if labels is None:
+            self._said.setText("Stopped; nothing was added.")
+            return
+        count = int(labels.max(initial=0))
+        if count == 0:
+            self._said.setText("Nothing was found on this frame.")
+            return
+        layer = labels_layer(plane, labels, world_units=self._viewer.layers.units)
+        self._viewer.add_layer(layer)
+        follow = (
+            " To follow them, choose this layer in SAM 2 annotate, at Track these labels."
+            if plane.geometry.num_frames > 1
+            else ""
+        )
+        self._said.setText(f"{count} objects, in the layer {layer.name!r}.{follow}")
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self._showing.stop()
+        self._bar.hide()
+        self._show_button()
+
+    def _show_progress(self) -> None:
+        done, total = self._done
+        if done:
+            self._bar.setRange(0, total)
+            self._bar.setValue(done)
+
+    def _show_button(self) -> None:
+        self._button.setText(_BEGIN if self._worker is None else _STOP)
+        has_image = self._image.count() > 0
+        self._button.setEnabled(has_image)
+        self._button.setToolTip("" if has_image else "Open an image first.")
+
+
+def _stop(stopping: threading.Event, *_: object) -> None:
+    stopping.set()
