@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from sam2_backbone.evaluation.data_sets import find_data_sets
-from sam2_backbone.training.data import CropDrawer, LabelledSequence, object_boxes, read_tree
-from sam2_backbone.training.synthetic import ClipMaker, fill_objects
+from sam2_backbone.training.data import (
+    MIRRORED,
+    CropDrawer,
+    LabelledSequence,
+    object_boxes,
+    read_labels,
+    read_tree,
+)
+from sam2_backbone.training.synthetic import ClipMaker, MotionRange, fill_objects
 
 
 def discs(seed: int = 0, side: int = 120, channels: int = 1) -> LabelledSequence:
@@ -134,6 +141,19 @@ def test_clips_keep_identities_and_seeds() -> None:
         assert len(first & set(last.unique().tolist())) >= 1
 
 
+def test_a_mirror_image_is_another_object_unless_it_touches_its_own() -> None:
+    labels = torch.zeros(40, 40)
+    labels[10:20, 4:12] = 3  # its image begins eight pixels from it
+    labels[25:35, :6] = 5  # at the border: its image touches it
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(-20.0, 20.0), indexing="ij")
+    read = read_labels(labels, torch.stack((x, y), -1))
+    assert read[15, 28] == 3
+    assert read[15, 11] == 3 + MIRRORED
+    assert read[30, 22] == 5
+    assert read[30, 17] == 5
+    assert set(read.unique().tolist()) == {0, 3, 5, 3 + MIRRORED}
+
+
 def test_cells_leave_in_made_clips() -> None:
     maker = ClipMaker(CropDrawer([discs()], size=64))
     gone = 0
@@ -156,6 +176,31 @@ def test_clips_of_videos_are_real_frames() -> None:
     clip = ClipMaker(CropDrawer([video], size=64)).draw(np.random.default_rng(0), 3)
     assert clip.labels.shape == (3, 64, 64)
     assert not clip.complete
+
+
+def test_painting_over_a_cell_leaves_its_neighbours_rim() -> None:
+    image = torch.full((1, 40, 40), 0.1)
+    mask, objects = torch.zeros(2, 40, 40, dtype=torch.bool)
+    mask[10:30, 5:20] = True
+    objects[10:30, 5:35] = True
+    image[:, objects] = 0.9
+    painted = fill_objects(image, mask, objects)
+    assert float(painted[:, mask].max()) < 0.3, "background, not the neighbour's brightness"
+    assert torch.equal(painted[:, objects & ~mask], image[:, objects & ~mask])
+
+
+def test_cells_fade_for_good() -> None:
+    motion = MotionRange(leave=0, fade=1, max_sprites=1)
+    maker = ClipMaker(CropDrawer([discs()], size=64), motion)
+    gone = 0
+    for seed in range(20):
+        labels = maker.draw(np.random.default_rng(seed), 8).labels
+        ids = [i for i in labels[0].unique().tolist() if i > 0]
+        seen = torch.stack([(labels == i).any(2).any(1) for i in ids])
+        came_back = seen[:, 1:] & ~seen[:, :-1]
+        gone += int((~seen[:, -1]).any())
+        assert not came_back.any() or not (~seen[:, -1]).any()
+    assert gone >= 3
 
 
 def test_painting_over_objects_leaves_background() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sam2_backbone.evaluation.data_sets import Movie, objects_on
 from sam2_backbone.evaluation.extent import SEED
-from sam2_backbone.training.data import CropDrawer, LabelledSequence
+from sam2_backbone.training.data import MIRRORED, CropDrawer, LabelledSequence
 from sam2_backbone.training.synthetic import ClipMaker, MotionRange
 
 FRAMES = 32
@@ -27,9 +27,14 @@ MOTION = MotionRange(
     jitter=0.006,
     sprite_step=0.02,
     max_sprites=4,
+    spin=0.06,
+    swell=0.0075,
+    bleach=0.005,
+    defocus=0.25,
     leave=0.4,
     meet=0.3,
     divide=0.12,
+    fade=0.0,
 )
 
 
@@ -45,5 +50,6 @@ def made_clips(stills: Sequence[LabelledSequence], count: int) -> Iterator[Movie
         clip = makers[turn].draw(np.random.default_rng((SEED, index)), FRAMES)
         frames = (clip.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
         labels = clip.labels.numpy().astype(np.uint16)
-        obj_ids = objects_on(labels[0], SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
+        present = labels[0] * (labels[0] < MIRRORED)
+        obj_ids = objects_on(present, SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
         yield Movie(f"clip {index}", frames, labels, 0, obj_ids, kinds[turn])

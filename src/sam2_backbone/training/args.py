@@ -33,6 +33,8 @@ class Stage:
         (clips, frames, objects) triples; a step with clips draws one of them. Empty: stills only.
     clip_share
         Share of the steps that have clips beside the stills.
+    clip_zoom
+        As `zoom`, for clips: a window that follows an object shows it so.
     freeze_norm
         Keep the trunk's batch statistics.
     prompts
@@ -47,6 +49,7 @@ class Stage:
     zoom: tuple[float, float] = (1.2, 4.0)
     clips: tuple[tuple[int, int, int], ...] = ()
     clip_share: float = 0.6
+    clip_zoom: tuple[float, float] = (1.6, 3.8)
     freeze_norm: bool = False
     prompts: bool = True
 
@@ -151,5 +154,6 @@ def args_from_json(text: str) -> TrainingArgs:
 
 
 def _stage(values: Mapping[str, Any]) -> Stage:
-    tuples = {"zoom": tuple(values["zoom"]), "clips": tuple(map(tuple, values["clips"]))}
+    tuples = {name: tuple(values[name]) for name in ("zoom", "clip_zoom")}
+    tuples["clips"] = tuple(map(tuple, values["clips"]))
     return Stage(**{**values, **tuples})

@@ -50,8 +50,9 @@ class StepBatches(Dataset[StepBatch]):
         self.stage_index = stage_index
         self.args = args
         self.drawer = CropDrawer(sequences, size=stage.input_size, zoom=stage.zoom)
+        followed = CropDrawer(sequences, size=stage.input_size, zoom=stage.clip_zoom)
         lengths = {num_frames for _, num_frames, _ in stage.clips}
-        self.clips = {n: ClipMaker(self.drawer, MotionRange().over(n)) for n in lengths}
+        self.clips = {n: ClipMaker(followed, MotionRange().over(n)) for n in lengths}
 
     def __len__(self) -> int:
         return 2**31

@@ -18,6 +18,7 @@ from sam2_backbone.inference.frames import ArrayFrames, choose_intensities
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 SPLITS = ("train", "dev")
+MIRRORED = 1 << 14  # what the identifier of an object's mirror image is greater by
 # a kind is drawn by its number of objects to this power, and never more rarely than the floor
 KIND_POWER, KIND_FLOOR = 0.35, 0.06
 VIDEO_FLOOR = 0.16  # of a kind that has videos: they alone show real motion
@@ -171,6 +172,25 @@ class CropSource:
     obj_id: int
 
 
+def read_labels(labels: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
+    """Sample labels (H, W) at pixel coordinates (S, S, 2) as `read_pixels` does, int64.
+
+    The mirror image of an object beyond the border is another object, with an identifier greater
+    by `MIRRORED`, unless it touches the object itself.
+    """
+    read = read_pixels(labels[None], coords, mode="nearest")[0].long()
+    height, width = labels.shape
+    limits = torch.tensor([width, height], dtype=coords.dtype) - 0.5
+    beyond = ((coords < -0.5) | (coords >= limits)).any(-1)
+    for obj_id in torch.unique(read[beyond]).tolist():
+        if obj_id:
+            pieces, _ = ndimage.label((read == obj_id).numpy())
+            within = np.unique(pieces[~beyond.numpy()])
+            mirrored = torch.from_numpy((pieces > 0) & ~np.isin(pieces, within))
+            read[mirrored] = obj_id + MIRRORED
+    return read
+
+
 def read_pixels(image: torch.Tensor, coords: torch.Tensor, *, mode: str) -> torch.Tensor:
     """Sample `image` (C, H, W) at pixel coordinates (S, S, 2); beyond its border it is mirrored.
 
@@ -300,7 +320,7 @@ class CropDrawer:
         coords, obj_id = self.place(rng, sequence, frame_idx)
         source = self.source(sequence, frame_idx, coords, obj_id)
         image = read_pixels(source.image, source.coords, mode="bilinear")
-        labels = read_pixels(source.labels[None], source.coords, mode="nearest")[0].long()
+        labels = read_labels(source.labels, source.coords)
         look = draw_look(rng)
         return apply_look(image, look, rng), labels, source.complete, obj_id
 

@@ -11,6 +11,18 @@ NODES = 7  # of the smooth noise that moves it
 SHIFT = 0.04  # deviation of the displacement, over half of the side
 SWELL = 0.1  # deviation of the level that is the outline: the mask grows or shrinks
 LOGITS_PER_LEVEL = 24.0
+GROWTH = 0.2  # as SWELL, of masks that have only grown or shrunk
+
+
+def swollen(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Return masks (N, 1, l, l) that have grown or shrunk all around, without a gradient.
+
+    As tracked masks do where objects are alike and drift of the place is not to be learned.
+    """
+    mask = (logits.detach() > 0).float()
+    level = functional.avg_pool2d(mask, SOFTENING[0], stride=1, padding=SOFTENING[0] // 2)
+    growth = torch.randn(logits.shape[0], 1, 1, 1, generator=generator).to(logits.device)
+    return ((level - 0.5 + GROWTH * growth) * LOGITS_PER_LEVEL).to(logits.dtype)
 
 
 def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+KEPT_WEIGHT = 0.5  # of the mask with the highest predicted IoU, beside the best one
 ABSENT_WEIGHT = 3.0  # of an absent object in the presence term: few are
 
 
@@ -75,7 +76,8 @@ def prediction_loss(
     Parameters
     ----------
     logits, iou_predictions
-        (N, M, h, w) and (N, M): of several masks only the best is supervised, the IoU of all.
+        (N, M, h, w) and (N, M): of several masks the best is supervised, and the one with the
+        highest predicted IoU; the IoU of all.
     object_score_logits
         (N, 1), supervised by whether the target has any pixel.
     target
@@ -90,6 +92,8 @@ def prediction_loss(
     focal = focal_loss(logits, truth, pixel_weights, alpha=weights.focal_alpha)
     masks = weights.focal * focal + weights.dice * dice_loss(logits, truth)
     best = masks.min(1).values
+    # the one that is kept in use must be good too, be it the best or not
+    kept = masks.gather(1, iou_predictions.argmax(1, keepdim=True))[:, 0]
     with torch.no_grad():
         achieved = mask_iou(logits, truth)
     quality = (iou_predictions - achieved).abs().mean(1)
@@ -97,5 +101,5 @@ def prediction_loss(
     score = object_score_logits[:, 0].float()
     presence = F.binary_cross_entropy_with_logits(score, present, weight=rarity)
     seen = present.sum().clamp(min=1)
-    supervised = ((best + weights.iou * quality) * present).sum() / seen
+    supervised = ((best + KEPT_WEIGHT * kept + weights.iou * quality) * present).sum() / seen
     return supervised + weights.presence * presence

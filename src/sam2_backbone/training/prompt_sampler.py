@@ -124,7 +124,7 @@ def correction_clicks(
     *,
     stride: int,
     generator: torch.Generator | None = None,
-    central: float = 0.5,
+    central: float = 0.85,
 ) -> tuple[Tensor, Tensor]:
     """Draw one click for each object from the error region of its mask.
 
@@ -135,7 +135,8 @@ def correction_clicks(
     stride
         Model pixels for each mask pixel.
     central
-        Share of clicks put in the middle of the largest error, the others anywhere in it.
+        Share of clicks put where a missing or a spilled part is deepest, the others anywhere in
+        them.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def correction_clicks(
     device = error.device  # the draws are the same on every device
     noise = torch.rand(error.shape, generator=generator).to(device)
     pick_centre = torch.rand((count, 1, 1, 1), generator=generator).to(device) < central
-    depth = depth_inside(error)
+    depth = depth_inside(error * truth) + depth_inside(error * (1 - truth))
     anywhere = error * (0.01 + noise)
     rank = torch.where(pick_centre, depth + noise * error, anywhere)
     index = rank.flatten(1).argmax(1)

@@ -23,7 +23,7 @@ from sam2_backbone.modeling.sam2 import (
     RecalledMemory,
 )
 from sam2_backbone.training.dense import DenseHead, dense_loss, dense_targets
-from sam2_backbone.training.drift import drifted
+from sam2_backbone.training.drift import drifted, swollen
 from sam2_backbone.training.losses import LossWeights, mask_iou, prediction_loss
 from sam2_backbone.training.progress import Sums, add_to
 from sam2_backbone.training.prompt_sampler import correction_clicks, masks_of, others_of
@@ -35,9 +35,12 @@ TOLD_SHARE = 0.3  # of objects whose true mask is remembered, so that later fram
 TOLD_PRESENCE_SHARE = 0.5  # of those whose presence is remembered as it is, not as it was said
 LONG_VIDEO_SHARE = 0.7  # of clips that count as a part of a long video when times are encoded
 FORGET_SHARE = 0.15  # of tracked frames that get no last mask, so that memory is needed
-# of tracked masks that are remembered with errors that it takes long to make; never among cells,
-# where every object is labelled: there distrust of the last mask lets a neighbour be swallowed
+# of tracked masks that are remembered with errors that it takes long to make; among cells, where
+# every object is labelled, they have only grown or shrunk: there distrust of the place of the last
+# mask lets a neighbour be swallowed
 DRIFT_SHARE = 0.25
+AGAIN_SHARE = 0.3  # of tracked frames that are answered once more, from their own first answer
+AGAIN_WEIGHT = 0.5  # of that answer's loss
 OTHER_WEIGHT = 0.3  # of the masks that were not asked for: several after a box, one after a click
 CLIP_WEIGHT = 0.8  # of a clip's loss beside that of the stills
 
@@ -303,6 +306,11 @@ class StepLoss(nn.Module):
                     conditioned, Prompts(mask_input=last), multimask_output=True
                 )
                 self._track_loss(answer, target, others, num_frames, result)
+                if float(torch.rand((), generator=generator)) < AGAIN_SHARE:
+                    prompts = Prompts(mask_input=answer.best.low_res_masks.detach())
+                    answer = self.model.predict_masks(conditioned, prompts, multimask_output=True)
+                    weight = AGAIN_WEIGHT * CLIP_WEIGHT / (num_frames - 1)
+                    result.loss = result.loss + weight * self._loss(answer, target, others)
                 if frame_idx == batch.correct_at:
                     prompted = True
                     best = answer.best.low_res_masks.detach()
@@ -318,10 +326,10 @@ class StepLoss(nn.Module):
             if not prompted:
                 score = said.object_score_logits.detach()
                 present = remembered_presence(score, present, generator)
-            may_drift = ~batch.complete[batch.rows] & (not prompted)
-            masks = remembered_masks(
-                said.low_res_masks.detach(), target, may_drift=may_drift, generator=generator
-            )
+            masks = said.low_res_masks.detach()
+            if not prompted:
+                is_complete = batch.complete[batch.rows]
+                masks = remembered_masks(masks, target, is_complete, generator)
             memory.store(plain, masks, said.obj_ptr, present, frame_idx, prompted=prompted)
 
     def _track_loss(
@@ -373,11 +381,12 @@ def remembered_presence(score: Tensor, present: Tensor, generator: torch.Generat
 
 
 def remembered_masks(
-    answered: Tensor, target: Tensor, *, may_drift: Tensor, generator: torch.Generator
+    answered: Tensor, target: Tensor, is_complete: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Choose what N objects remember: the answer, the truth, or a drifted answer.
+    """Choose what N objects remember of a tracked frame: the answer, the truth, or a worse answer.
 
-    `may_drift` is (N,) bool; all others are logits, (N, 1, l, l).
+    `is_complete` is (N,) bool: all objects of the frame are labelled. All others are logits,
+    (N, 1, l, l).
     """
     told, wrong = (
         torch.rand(len(target), 1, 1, 1, generator=generator).to(target.device) < share
@@ -385,8 +394,12 @@ def remembered_masks(
     )
     told = told & (target.flatten(1).amax(1) > 0)[:, None, None, None]
     masks = torch.where(told, true_logits(target), answered)
-    wrong = wrong & may_drift[:, None, None, None]
-    return torch.where(wrong, drifted(answered, generator), masks)
+    worse = torch.where(
+        is_complete[:, None, None, None],
+        swollen(answered, generator),
+        drifted(answered, generator),
+    )
+    return torch.where(wrong, worse, masks)
 
 
 class ClipMemory:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam2_backbone.training.data import (
+    MIRRORED,
     CropDrawer,
     CropSource,
     LabelledSequence,
@@ -17,11 +18,13 @@ from sam2_backbone.training.data import (
     apply_look,
     blur_image,
     draw_look,
+    read_labels,
     read_pixels,
     smooth_field,
 )
 
 PACED_FRAMES = 8  # of a clip that moves as `MotionRange` has it
+FAINTEST = 0.4  # opacity of a cell that a person would still outline
 DAUGHTER_SIZE = 0.8  # length of a daughter cell over its mother's: half the volume
 
 
@@ -49,9 +52,11 @@ class Clip:
 class MotionRange:
     """How much a made clip moves, per frame and in units of the crop's side.
 
-    The values are the widest; each clip draws its own strength, mostly gentle. `leave`, `meet` and
-    `divide` are the shares of the cells cut out that leave and come back, that move until they
-    touch a neighbour, and that divide.
+    The values are the widest; each clip draws its own strength, mostly gentle. Cells that are cut
+    out `spin` (radians), `swell` (logarithm of their length), and `leave`, `meet`, `divide` and
+    `fade` are the shares of them that leave and come back, that move until they touch a neighbour,
+    that divide, and that shrink and fade for good. `bleach` is the light that is lost and `defocus`
+    the blur in pixels that comes or goes.
     """
 
     drift: float = 0.03
@@ -61,15 +66,23 @@ class MotionRange:
     jitter: float = 0.012
     sprite_step: float = 0.06
     max_sprites: int = 4
+    spin: float = 0.12
+    swell: float = 0.03
+    bleach: float = 0.02
+    defocus: float = 0.5
     leave: float = 0.4
     meet: float = 0.3
     divide: float = 0.12
+    fade: float = 0.15
 
     def over(self, num_frames: int) -> MotionRange:
         """Return the range for clips of that length: long ones move no farther in all."""
         pace = min(1.0, PACED_FRAMES / num_frames)
-        slowed = ("drift", "turn", "grow", "deform", "sprite_step")
-        return replace(self, **{name: pace * getattr(self, name) for name in slowed})
+        steady = ("drift", "turn", "grow", "deform", "sprite_step", "swell", "bleach")
+        slowed = {name: pace * getattr(self, name) for name in steady}
+        # what wanders at random gets as far as the root of the frames
+        wandering = {name: pace**0.5 * getattr(self, name) for name in ("spin", "defocus")}
+        return replace(self, **slowed, **wandering)
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,8 @@ class Sprite:
         (2,) and (T, 2): x, y of the cell in −1…1 of the crop, and its displacement.
     angles, sizes
         (T,) radians, and factors of its length.
-    visible
-        (T,) bool.
+    opacity
+        (T,) 0…1; 0 where it is away.
     apart
         (T, 2) displacement of a daughter cell from the middle of both; zero before division. Both
         daughters keep the identifier: a masklet is all that its first mask becomes.
@@ -94,7 +107,7 @@ class Sprite:
     path: Tensor
     angles: Tensor
     sizes: Tensor
-    visible: Tensor
+    opacity: Tensor
     apart: Tensor
 
     def parts(self, t: int) -> list[tuple[Tensor, float]]:
@@ -107,16 +120,19 @@ class Sprite:
 
 
 def fill_objects(image: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
-    """Return (C, H, W) with the pixels of `mask` (H, W) painted over from around them.
+    """Return (C, H, W) with the pixels of `mask` (H, W) painted over by background.
 
-    Normalised convolution from fine to coarse; the fine texture of the background, that is outside
-    all `objects` (H, W), is added back.
+    Normalised convolution from fine to coarse, of what is outside all `objects` (H, W); its fine
+    texture is added back. Other objects keep their pixels, their rims too.
     """
     grown, taken = (
         F.max_pool2d(part.float()[None, None], 7, stride=1, padding=3)[0]
         for part in (mask, objects)
     )
-    known, background = 1 - grown, 1 - taken
+    painted = grown * ~(objects & ~mask)
+    known, background = (1 - grown) * ~objects, 1 - taken
+    if not bool(known.any()):  # cells everywhere: then what lies around it
+        known = 1 - grown
     levels: list[tuple[Tensor, Tensor]] = []
     value, weight = image * known, known
     while min(value.shape[-2:]) > 1:
@@ -132,7 +148,7 @@ def fill_objects(image: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
         estimate = trust * value / weight.clamp(min=1e-6) + (1 - trust) * coarse
     texture = (image - blur_image(image, 2.0)) * background
     texture = torch.roll(texture, (image.shape[-2] // 3, image.shape[-1] // 3), (1, 2))
-    return image * known + (estimate + texture) * grown
+    return image * (1 - painted) + (estimate + texture) * painted
 
 
 class ClipMaker:
@@ -150,7 +166,9 @@ class ClipMaker:
             if len(sequence.boxes[frames[0]]):
                 return self._from_video(rng, sequence, frames)
         coords, obj_id = self.drawer.place(rng, sequence, frame_idx)
-        source = self.drawer.source(sequence, frame_idx, coords, obj_id, margin=40.0)
+        side = float((coords.amax((0, 1)) - coords.amin((0, 1))).max())
+        margin = max(40.0, 0.4 * side)  # what may come into view
+        source = self.drawer.source(sequence, frame_idx, coords, obj_id, margin=margin)
         return self.from_source(rng, source, num_frames)
 
     def _from_video(
@@ -164,14 +182,14 @@ class ClipMaker:
             cut = self.drawer.source(video, frame_idx, coords, obj_id)
             image = read_pixels(cut.image, cut.coords, mode="bilinear")
             images.append(apply_look(image, look, rng))
-            labels.append(read_pixels(cut.labels[None], cut.coords, mode="nearest")[0].long())
+            labels.append(read_labels(cut.labels, cut.coords))
         return Clip(torch.stack(images), torch.stack(labels), video.complete, obj_id)
 
     def from_source(self, rng: np.random.Generator, source: CropSource, num_frames: int) -> Clip:
         """Make a clip from one still."""
         size = self.drawer.size
         still = read_pixels(source.image, source.coords, mode="bilinear")
-        ids = read_pixels(source.labels[None], source.coords, mode="nearest")[0]
+        ids = read_labels(source.labels, source.coords).float()
         sprites = self._sprites(rng, ids, source.obj_id, num_frames)
         background, background_ids = source.image, source.labels
         if sprites:
@@ -180,14 +198,14 @@ class ClipMaker:
             background = fill_objects(source.image, mask, source.labels > 0)
             background_ids = source.labels * ~mask
         motion = self._field_motion(rng, num_frames)
-        look, scene = draw_look(rng), _Scene.draw(rng, num_frames)
+        look, scene = draw_look(rng), _Scene.draw(rng, num_frames, self.motion)
         images, labels = [], []
         for t in range(num_frames):
             coords = _displace(source.coords, motion[t] * size)
             image = read_pixels(background, coords, mode="bilinear")
-            label = read_pixels(background_ids[None], coords, mode="nearest")[0]
+            label = read_labels(background_ids, coords).float()
             for sprite in sprites:
-                if sprite.visible[t]:
+                if sprite.opacity[t] > 0:
                     image, label = _paste(sprite, t, still, ids, image, label)
             images.append(scene.photograph(image, look, t, rng))
             labels.append(label.round().long())
@@ -222,7 +240,9 @@ class ClipMaker:
         """Choose cells that move on their own, and their paths."""
         motion = self.motion
         areas = torch.bincount(ids.long().flatten())
-        areas[0] = 0
+        areas[0] = areas[MIRRORED:] = 0
+        edges = torch.cat((ids[0], ids[-1], ids[:, 0], ids[:, -1]))
+        areas[edges.long()] = 0  # cut off, and would be seen so further in
         candidates = torch.nonzero(areas >= 60)[:, 0].numpy()
         number = int(rng.integers(0, motion.max_sprites + 1))
         if number == 0 or len(candidates) == 0:
@@ -251,19 +271,24 @@ class ClipMaker:
         else:
             steps = heading + rng.normal(0, 0.5 * step, (num_frames, 2))
         steps[0] = 0
-        turns = np.cumsum(rng.normal(0, 0.12, num_frames)) * (time > 0)
-        sizes = np.exp(rng.normal(0, 0.03) * time)
-        visible = np.ones(num_frames, dtype=bool)
+        turns = np.cumsum(rng.normal(0, motion.spin, num_frames)) * (time > 0)
+        sizes = np.exp(rng.normal(0, motion.swell) * time)
+        opacity = np.ones(num_frames)
         if rng.random() < motion.leave and num_frames > 2:
             gone = int(rng.integers(1, num_frames))
             back = int(rng.integers(gone + 1, num_frames + 2))
-            visible[gone:back] = False
+            opacity[gone:back] = 0
         apart = np.zeros((num_frames, 2))
         if rng.random() < motion.divide and num_frames > 1:
             first, axis = int(rng.integers(1, num_frames)), rng.uniform(0, 2 * np.pi)
             way = np.clip(0.45 + rng.uniform(0.05, 0.3) * (time - first), 0, 1.1)
             along = np.array([np.cos(axis), np.sin(axis)])
             apart = (time >= first)[:, None] * way[:, None] * along * radius
+        if motion.fade > 0 and rng.random() < motion.fade and num_frames > 2:
+            first, length = int(rng.integers(1, num_frames)), rng.uniform(0.2, 0.6) * num_frames
+            left = np.clip(1 - (time - first + 1) / length, 0, 1)
+            opacity = opacity * left
+            sizes = sizes * (0.4 + 0.6 * left)
         path = np.cumsum(steps, 0)
         return Sprite(
             obj_id=obj_id,
@@ -271,7 +296,7 @@ class ClipMaker:
             path=torch.from_numpy(path.astype(np.float32)),
             angles=torch.from_numpy(turns.astype(np.float32)),
             sizes=torch.from_numpy(sizes.astype(np.float32)),
-            visible=torch.from_numpy(visible),
+            opacity=torch.from_numpy(opacity.astype(np.float32)),
             apart=torch.from_numpy(apart.astype(np.float32)),
         )
 
@@ -294,12 +319,12 @@ class _Scene:
     photons: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, num_frames: int) -> _Scene:
+    def draw(cls, rng: np.random.Generator, num_frames: int, motion: MotionRange) -> _Scene:
         time = np.arange(num_frames)
-        bleach = np.exp(-time * rng.exponential(0.02) * (rng.random() < 0.5))
+        bleach = np.exp(-time * rng.exponential(motion.bleach) * (rng.random() < 0.5))
         flicker = np.exp(rng.normal(0, 0.05 * rng.random(), num_frames))
         tilt = rng.normal(0, 0.1, 2) * np.minimum(time[:, None] / max(num_frames - 1, 1), 1)
-        focus = np.abs(np.cumsum(rng.normal(0, 0.5, num_frames))) * (rng.random() < 0.25)
+        focus = np.abs(np.cumsum(rng.normal(0, motion.defocus, num_frames))) * (rng.random() < 0.25)
         photons = float(np.exp(rng.uniform(np.log(30), np.log(600))))
         return cls(bleach * flicker, tilt, focus, photons if rng.random() < 0.4 else 0.0)
 
@@ -343,8 +368,10 @@ def _paste(
             still[None], grid, mode="bilinear", padding_mode="border", align_corners=False
         )[0]
         soft = blur_image(F.max_pool2d(alpha[None], 3, stride=1, padding=1)[0], 0.8)
+        soft = soft * sprite.opacity[t]
         image = soft * pixels + (1 - soft) * image
-        label = torch.where(alpha[0] > 0.5, torch.tensor(float(sprite.obj_id)), label)
+        if sprite.opacity[t] >= FAINTEST:
+            label = torch.where(alpha[0] > 0.5, torch.tensor(float(sprite.obj_id)), label)
     return image, label
 
 
