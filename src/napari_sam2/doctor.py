@@ -48,7 +48,11 @@ def computing(asked: str) -> Iterator[str]:
 
     from sam2_backbone.device import has_native_bfloat16, resolve_device, resolve_dtype
 
-    device = resolve_device(asked)
+    try:
+        device = resolve_device(asked)
+    except ValueError as error:
+        yield f"  chosen: none, {error}"
+        return
     dtype = str(resolve_dtype("auto", device)).removeprefix("torch.")
     native = "computes" if has_native_bfloat16(device) else "does not compute"
     why = "the first of cuda, mps and cpu that is here" if asked == "auto" else "as asked for"

@@ -54,6 +54,12 @@ def slow_model(fake_model, monkeypatch) -> list[PacedPredictor]:
 
 
 @pytest.fixture
+def thinking(fake_model, monkeypatch) -> None:
+    """As `fake_model`, with answers that take long enough to begin something else."""
+    monkeypatch.setattr(PacedPredictor, "delay_s", 0.4)
+
+
+@pytest.fixture
 def messages() -> list[str]:
     """What napari told the person, warnings and errors alike."""
     told: list[str] = []

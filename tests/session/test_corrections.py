@@ -141,6 +141,42 @@ def test_an_accepted_frame_is_right_and_a_freed_one_is_computed_again() -> None:
     assert not np.array_equal(session.mask(1, 6), accepted)
 
 
+def test_a_locked_object_stays_outdated_where_it_was() -> None:
+    session = fake_session()
+    list(session.propagate())
+    session.add_point(1, 4, (14, 18))
+    outdated = session.document.objects[1].outdated
+    assert outdated
+    session.lock(1)
+    session.add_point(session.new_object(), 0, (30, 40))
+    list(session.propagate())
+    session.unlock(1)
+    assert session.document.objects[1].outdated == outdated
+    list(session.propagate())
+    assert not session.document.objects[1].outdated
+
+
+def test_frames_freed_with_their_object_are_computed_again() -> None:
+    session = fake_session()
+    list(session.propagate())
+    session.lock(1, 6)
+    session.add_point(1, 4, (14, 18))
+    accepted = session.mask(1, 6)
+    session.unlock(1)
+    assert 6 in session.document.objects[1].outdated
+    list(session.propagate())
+    assert not np.array_equal(session.mask(1, 6), accepted)
+
+
+def test_a_box_has_one_answer_only(tmp_path: Path) -> None:
+    session = fake_session()
+    session.choose_candidate(1, 0, 1)
+    session.add_box(1, 0, (5, 5, 20, 22))
+    session.save(tmp_path / "s.json")
+    again = napari_sam2.replay(tmp_path / "s.json", predictor_factory=FakePredictor)
+    np.testing.assert_array_equal(again[0], session.labels(0))
+
+
 def test_a_run_one_way_leaves_nothing_outdated_that_it_has_been_through() -> None:
     session = Session(FakeFrames(MOVIE), predictor_factory=FakePredictor)
     session.add_point(session.new_object(), 2, (12, 14))

@@ -70,6 +70,19 @@ def test_a_request_asked_again_comes_after_what_was_asked_in_between(jobs, qtbot
     assert ran == ["limits", "prompt"]
 
 
+def test_what_an_undo_takes_back_is_done_before_it(jobs, qtbot) -> None:
+    ran: list[str] = []
+    begin = threading.Event()
+    jobs.ask("first", begin.wait)
+    jobs.ask("prompt", lambda: ran.append("click"))
+    jobs.ask("undo", lambda: ran.append("undo"), barrier=True)
+    jobs.ask("prompt", lambda: ran.append("click again"))
+    assert jobs.is_waiting("prompt")
+    begin.set()
+    settle(qtbot, jobs)
+    assert ran == ["click", "undo", "click again"]
+
+
 def test_the_newest_request_of_a_kind_wins(jobs, qtbot) -> None:
     heard, ran, gate = Heard(jobs), [], threading.Event()
     jobs.ask("first", gate.wait)

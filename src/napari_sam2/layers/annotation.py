@@ -16,7 +16,7 @@ from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_writer import LabelWriter
 from napari_sam2.layers.markers import MarkerBook, PromptEdit
-from napari_sam2.layers.prompt_layers import NO_OBJECT
+from napari_sam2.layers.prompt_layers import NO_OBJECT, PromptKey
 from napari_sam2.layers.strokes import Stroke, Waiting, read_stroke, strays, touched
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE
 
@@ -75,6 +75,10 @@ class AnnotationLayers:
         """What the markers say."""
         self._obj_id = NO_OBJECT
         self._polarity = POSITIVE
+        self._next_polarity = POSITIVE  # of the click whose button is down
+        self._picked = NO_OBJECT  # what the labels layer was last told to paint
+        self._is_shaping = False  # a person is in the middle of drawing a shape
+        self._postponed: set[PromptKey] = set()
         self._detached = False
         self.mask_waiting: Waiting = _none
         """What strokes make of an object on a frame that the session has yet to hear of."""
@@ -192,6 +196,8 @@ class AnnotationLayers:
             Makes an object for markers that have none, and returns its id.
         """
         self.ensure()
+        if self._is_shaping:
+            return []  # its end is heard
         points, shapes = self.points, self.shapes
         try:
             geo.require_plane_view(self._viewer.dims)
@@ -204,6 +210,10 @@ class AnnotationLayers:
         edits, refusal = self.book.collect(points, shapes, self._obj_id, new_object)
         if refusal:
             self.refused.emit(refusal)
+        while self._postponed:
+            key = self._postponed.pop()
+            if key not in {(edit.obj_id, edit.frame_idx) for edit in edits}:
+                self.book.show(points, shapes, key)
         self._dress()
         return edits
 
@@ -226,12 +236,15 @@ class AnnotationLayers:
 
     def set_polarity(self, positive: bool) -> None:
         """Make the next clicks positive or negative."""
-        self._polarity = POSITIVE if positive else NEGATIVE
+        self._polarity = self._next_polarity = POSITIVE if positive else NEGATIVE
         self._dress()
 
     def show_prompts(self, obj_id: int, frame_idx: int) -> None:
         """Bring the markers of an object on a frame in line with the session."""
         self.ensure()
+        if self._is_shaping:  # a shape that is being drawn must not move or change its row
+            self._postponed.add((obj_id, frame_idx))
+            return
         self.book.show(self.points, self.shapes, (obj_id, frame_idx))
         self._dress()
 
@@ -278,6 +291,11 @@ class AnnotationLayers:
     def show_all_prompts(self) -> None:
         """Bring all markers in line with the session."""
         self.ensure()
+        if self._is_shaping:
+            prompted = self._session.document.objects.items()
+            self._postponed |= {(i, t) for i, state in prompted for t in state.prompts}
+            self._postponed |= self.book.keys
+            return
         self.book.show_all(self.points, self.shapes)
         self._dress()
 
@@ -323,17 +341,24 @@ class AnnotationLayers:
     def _dress(self) -> None:
         # dressing lets go of markers that a person is about to move or to delete
         if self._points is not None and not self._is_in_hand(self._points):
-            prompt_layers.dress_points(self._points, self._obj_id, self._polarity)
-        if self._shapes is not None and not self._is_in_hand(self._shapes):
+            prompt_layers.dress_points(self._points, self._obj_id, self._next_polarity)
+        if self._shapes is not None and not self._is_shaping and not self._is_in_hand(self._shapes):
             prompt_layers.dress_shapes(self._shapes, self._obj_id)
-        if self._labels is not None and self._obj_id != NO_OBJECT:
+        if self._labels is not None and self._obj_id not in (NO_OBJECT, self._picked):
             self._writer.make_room(self._labels, self._obj_id)
-            self._labels.selected_label = self._obj_id
+            # once: a person may go on to paint another label, or erase
+            self._picked = self._labels.selected_label = self._obj_id
 
     # Events of napari
 
     def _on_markers(self, event: Any) -> None:
-        if not self.book.is_drawing and ActionType(event.action) in _FINISHED_EDITS:
+        if self.book.is_drawing:
+            return
+        action = ActionType(event.action)
+        if event.source is self._shapes and action in (ActionType.ADDING, ActionType.ADDED):
+            self._is_shaping = action is ActionType.ADDING
+        if action in _FINISHED_EDITS:
+            self._next_polarity = self._polarity
             self._dress()
             self.markers_changed.emit()
 
@@ -388,10 +413,13 @@ class AnnotationLayers:
 
     def _on_press(self, layer: Points, event: Any) -> None:
         """Let the right button say the opposite; napari adds a point for either at the release."""
+        self._is_shaping = False  # a shape that was left unfinished counts as it is
         polarity = self._polarity
         if event.button == _RIGHT_BUTTON:
             polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
         if layer.mode == "add":
+            # an answer that arrives before the release must not change it back
+            self._next_polarity = polarity
             prompt_layers.dress_points(layer, self._obj_id, polarity)
 
     def _on_layer_removed(self, event: Any) -> None:
@@ -399,9 +427,9 @@ class AnnotationLayers:
         if self._points is not None and self._points.unique_id == gone:
             self._points = None
         elif self._shapes is not None and self._shapes.unique_id == gone:
-            self._shapes = None
+            self._shapes, self._is_shaping = None, False
         elif self._labels is not None and self._labels.unique_id == gone:
-            self._labels = None
+            self._labels, self._picked = None, NO_OBJECT
         elif self.image.unique_id == gone:
             self.image_removed.emit()
 

@@ -73,6 +73,11 @@ class MarkerBook:
         """Objects that have markers."""
         return {key[0] for key in self._known}
 
+    @property
+    def keys(self) -> set[PromptKey]:
+        """Objects and frames that have markers."""
+        return set(self._known)
+
     def known(self, key: PromptKey) -> FramePrompts | None:
         """What the markers of an object on a frame said last."""
         return self._known.get(key)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sam2_backbone.inference.packed_mask import PackedMask
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from sam2_backbone.inference.packed_mask import PackedMask
 
 OUTLINES = frozenset({"polygon", "ellipse"})
 """Kinds of shapes that say where an object is to the pixel; a freehand lasso is a polygon."""
@@ -84,10 +84,20 @@ class OutlineReader:
     def __init__(self) -> None:
         self._before: dict[tuple[str, bytes], Area | None] = {}
         self._now: dict[tuple[str, bytes], Area | None] = {}
+        self._masks_before: dict[tuple[Area, ...], PackedMask] = {}
+        self._masks_now: dict[tuple[Area, ...], PackedMask] = {}
 
     def begin(self) -> None:
         """Forget outlines that were not asked for since the last call."""
         self._before, self._now = self._now, {}
+        self._masks_before, self._masks_now = self._masks_now, {}
+
+    def mask(self, areas: tuple[Area, ...], height: int, width: int) -> PackedMask:
+        """Return the mask (height, width) of areas of this reader taken together."""
+        if areas not in self._masks_now:
+            known = self._masks_before.get(areas)
+            self._masks_now[areas] = _packed(areas, height, width) if known is None else known
+        return self._masks_now[areas]
 
     def area(self, kind: str, corners: NDArray[np.float64], height: int, width: int) -> Area | None:
         """Return the area of an outline, see `area_of`."""
@@ -97,6 +107,15 @@ class OutlineReader:
             area = self._before[key] if known else area_of(kind, corners, height, width)
             self._now[key] = area
         return self._now[key]
+
+
+def _packed(areas: tuple[Area, ...], height: int, width: int) -> PackedMask:
+    whole = np.zeros((height, width), dtype=bool)
+    for area in areas:
+        rows, columns = area.inside.shape
+        part = np.s_[area.top : area.top + rows, area.left : area.left + columns]
+        whole[part] |= area.inside
+    return PackedMask.pack(whole)
 
 
 class OutlineMemory:

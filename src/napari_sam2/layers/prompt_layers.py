@@ -15,10 +15,9 @@ import numpy as np
 from napari.layers import Points, Shapes
 
 from napari_sam2.layers.geometry import FrameGeometry
-from napari_sam2.layers.outlines import OUTLINES, SCRIBBLES, Outline, OutlineReader
+from napari_sam2.layers.outlines import OUTLINES, SCRIBBLES, Area, Outline, OutlineReader
 from napari_sam2.session.objects import colour_of
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE, FramePrompts
-from sam2_backbone.inference.packed_mask import PackedMask
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -256,7 +255,7 @@ def _read_shapes(
 ) -> tuple[list[int], list[str]]:
     refused: list[int] = []
     reasons: list[str] = []
-    masks: dict[PromptKey, NDArray[np.bool_]] = {}
+    areas: dict[PromptKey, tuple[Area, ...]] = {}
     kinds = [str(kind) for kind in shapes.shape_type]
     for row, (obj_id, vertices) in enumerate(zip(object_ids(shapes), shapes.data, strict=True)):
         coords = to_image(shapes, np.asarray(vertices, dtype=np.float64))
@@ -271,18 +270,13 @@ def _read_shapes(
             if area is None:
                 reason = "The shape encloses no pixel of the image; draw it around the object."
             else:
-                blank = np.zeros((geometry.height, geometry.width), dtype=bool)
-                mask = masks.setdefault(key, blank)
-                height, width = area.inside.shape
-                part = np.s_[area.top : area.top + height, area.left : area.left + width]
-                mask[part] |= area.inside
+                areas[key] = (*areas.get(key, ()), area)
         if reason:
             refused.append(row)
             reasons.append(reason)
-    for key, mask in masks.items():
-        prompts[key] = replace(
-            prompts.get(key, FramePrompts()), box=None, mask=PackedMask.pack(mask)
-        )
+    for key, drawn in areas.items():
+        mask = outlines.mask(drawn, geometry.height, geometry.width)
+        prompts[key] = replace(prompts.get(key, FramePrompts()), box=None, mask=mask)
     return refused, reasons
 
 

@@ -93,10 +93,14 @@ def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
     """Accept an object as it is on all frames, or give it and all of its frames free."""
     with ledger.turn():
         state = ledger.object(obj_id)
-        frames = state.locked if locked else frozenset()
-        after = replace(state, accepted=locked, locked=frames)
-        if (after.accepted, after.locked) == (state.accepted, state.locked):
+        after = replace(state, accepted=locked)
+        if not locked:
+            freed = state.locked & (state.masks.keys() - state.prompts.keys())
+            after = replace(after, locked=frozenset(), outdated=state.outdated | freed)
+        if after == state:
             return
+        if not locked:
+            ledger.segmentation.mark_stale(state.obj_id)
         ledger.commit(
             "Lock" if locked else "Unlock",
             ledger.document.with_object(after),

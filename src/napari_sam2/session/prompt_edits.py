@@ -30,7 +30,7 @@ def draw_box(ledger: Ledger, obj_id: int, frame_idx: int, box: Sequence[float]) 
         ledger,
         obj_id,
         frame_idx,
-        lambda now: replace(now, box=_checked(ledger, box=box).box, mask=None),
+        lambda now: replace(now, box=_checked(ledger, box=box).box, mask=None, candidate=0),
     )
 
 

@@ -135,7 +135,7 @@ def _finish(ledger: Ledger, request: Propagate, num_steps: int) -> None:
     objects = dict(ledger.document.objects)
     ledger.later(ledger.events.objects_changed.emit)
     for obj_id in objects if request.obj_ids is None else request.obj_ids:
-        if obj_id in objects:
+        if obj_id in objects and not objects[obj_id].accepted:  # those were not followed
             state = objects[obj_id]
             left = {t for t in state.outdated if not _covers(request, state, t)}
             objects[obj_id] = replace(state, outdated=frozenset(left))

@@ -19,7 +19,7 @@ from napari_sam2.session.images import open_frames
 from napari_sam2.session.intensities import Channel
 from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
 from napari_sam2.session.masks import Candidate, Region, Scores, StoredMask
-from napari_sam2.session.model_hub import Environment, ModelHub, weights_sha256
+from napari_sam2.session.model_hub import Environment, ModelHub, choice_of, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import ModelViewLike, Predictor
 from napari_sam2.session.prompts import FramePrompts
@@ -135,6 +135,11 @@ class Session:
     def variant(self) -> str | None:
         """Name of the network."""
         return self._settings.variant
+
+    def load_network(self) -> None:
+        """Load the network, or download it first, without keeping others from the session."""
+        if self.uses_models:
+            self.models.model(choice_of(self._settings))
 
     @property
     def window(self) -> Window:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -96,8 +96,7 @@ class EverythingWidget(QWidget):
         self._showing = QTimer(self)
         self._showing.setInterval(_SHOW_MS)
         self._showing.timeout.connect(self._show_progress)
-        # not a bound method: it would be gone with the widget
-        self.destroyed.connect(partial(_stop, self._stopping))
+        self._docked = False
         self.reset_choices()
 
     @property
@@ -149,6 +148,14 @@ class EverythingWidget(QWidget):
     def stop(self) -> None:
         """End the search; nothing is kept of it."""
         self._stopping.set()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """End the search once the dock was closed."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self._docked and self.parent() is None:
+                self.stop()
+            self._docked = self.parent() is not None
 
     # Inside
 
@@ -226,9 +233,5 @@ class EverythingWidget(QWidget):
     def _show_button(self) -> None:
         self._button.setText(_BEGIN if self._worker is None else _STOP)
         has_image = self._image.count() > 0
-        self._button.setEnabled(has_image)
+        self._button.setEnabled(has_image or self._worker is not None)
         self._button.setToolTip("" if has_image else "Open an image first.")
-
-
-def _stop(stopping: threading.Event, *_: object) -> None:
-    stopping.set()

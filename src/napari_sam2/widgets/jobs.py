@@ -47,6 +47,16 @@ class Report:
     error: Exception | None = None
 
 
+@dataclass(frozen=True)
+class _Request:
+    """One entry of the queue; see `Jobs.ask`."""
+
+    key: Hashable
+    call: Callable[[], object]
+    is_owed: bool
+    is_barrier: bool
+
+
 class Jobs(QObject):
     """Short requests and one long job, run in turns on one worker thread.
 
@@ -68,8 +78,8 @@ class Jobs(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._wake = threading.Condition()
-        self._requests: dict[Hashable, Callable[[], object]] = {}
-        self._owed: set[Hashable] = set()
+        self._requests: list[_Request] = []
+        self._runs_owed = False
         self._running: Hashable | None = None
         self._steps: Steps | None = None
         self._generation = 0
@@ -84,19 +94,36 @@ class Jobs(QObject):
 
     # Called in the main thread
 
-    def ask(self, key: Hashable, call: Callable[[], object], *, owed: bool = False) -> None:
+    def ask(
+        self,
+        key: Hashable,
+        call: Callable[[], object],
+        *,
+        owed: bool = False,
+        barrier: bool = False,
+    ) -> None:
         """Have something done as soon as the worker is free, instead of a waiting namesake.
 
-        What is `owed`, such as a file, is done even if the window is closed before, and so is
-        what was asked before it.
+        Parameters
+        ----------
+        owed
+            Done even if the window is closed before, and so is what was asked before it: a file,
+            for instance.
+        barrier
+            It is about what was asked before it, an undo for instance: that is done even if a
+            namesake is asked later.
         """
         with self._wake:
             if self._stopped:
                 return
             # behind what was asked since, which may change how this is answered
-            self._requests.pop(key, None)
-            self._requests[key] = call
-            (self._owed.add if owed else self._owed.discard)(key)
+            for position in reversed(range(len(self._requests))):
+                if self._requests[position].is_barrier:
+                    break
+                if self._requests[position].key == key:
+                    del self._requests[position]
+                    break
+            self._requests.append(_Request(key, call, owed, barrier))
             self._start_thread()
             self._wake.notify()
 
@@ -137,9 +164,9 @@ class Jobs(QObject):
         """
         with self._wake:
             self._stopped = True
-            while self._requests and next(reversed(self._requests)) not in self._owed:
-                self._requests.popitem()
-            writes = bool(self._requests) or self._running in self._owed
+            while self._requests and not self._requests[-1].is_owed:
+                self._requests.pop()
+            writes = bool(self._requests) or self._runs_owed
             self._wake.notify()
         atexit.unregister(self.stop)
         thread = self._thread
@@ -170,7 +197,7 @@ class Jobs(QObject):
     def is_waiting(self, key: Hashable) -> bool:
         """Whether a request of this key is waiting or running."""
         with self._wake:
-            return key in self._requests or self._running == key
+            return self._running == key or any(row.key == key for row in self._requests)
 
     def _deliver(self, report: Report) -> None:
         try:
@@ -207,21 +234,21 @@ class Jobs(QObject):
         steps: Iterator[object] | None = None
         while True:
             with self._wake:
-                self._running = None
+                self._running, self._runs_owed = None, False
                 while not (self._stopped or self._requests or self._may_step(steps is not None)):
                     self._wake.wait()
                 if self._stopped and not self._requests:
                     break
                 request = None
                 if self._requests:
-                    key = next(iter(self._requests))
-                    request, self._running = self._requests.pop(key), key
+                    request = self._requests.pop(0)
+                    self._running, self._runs_owed = request.key, request.is_owed
                 else:
                     self._running = _LONG_JOB
                     begin, self._steps = self._steps, None
             if request is not None:
-                value, error = _answer(request)
-                self._report(Report("done", key, value, error))
+                value, error = _answer(request.call)
+                self._report(Report("done", request.key, value, error))
             else:
                 steps = self._step(begin, steps)
         if steps is not None:
@@ -263,8 +290,7 @@ class Jobs(QObject):
                 return
             self._undelivered += 1
             # in one go: between the two nothing would ever tell that all is settled
-            self._running = None
-            self._owed.discard(report.key)
+            self._running, self._runs_owed = None, False
         self._reported.emit(report)
 
 

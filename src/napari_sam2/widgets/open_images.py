@@ -150,6 +150,7 @@ class OpenImages(QObject):
             known = self._add(image, wanted, session, composition)
         self.variant = variant or self.variant
         self.current = known
+        known.layers.ensure()
         known.layers.activate()
         self._preparing.start()
         self.chosen.emit()
@@ -169,6 +170,7 @@ class OpenImages(QObject):
         self.variant = variant
         if self.current is not None:
             self.current.use_variant(variant, self._weights_for(variant))
+            self._preparing.start()
 
     def take_in_hand(self, opened: OpenSession) -> bool:
         """Go on with an open session; False if it is open no more."""

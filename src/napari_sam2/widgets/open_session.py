@@ -158,7 +158,7 @@ class OpenSession(QObject):
                 mask=edit.prompts.mask,
                 candidate=edit.prompts.candidate,
             )
-            self._jobs.ask(Request(self, "prompt", edit.obj_id, edit.frame_idx), call)
+            self._ask(Request(self, "prompt", edit.obj_id, edit.frame_idx), call)
         if edits:
             self.choose(edits[-1].obj_id)
 
@@ -168,6 +168,7 @@ class OpenSession(QObject):
         While the model computes for the session, the object is asked for rather than made, so
         that the window need not wait; its id holds from now on.
         """
+        self.layers.ensure()
         if self._jobs.is_settled and not self._jobs.has_long_job:
             obj_id = self.session.new_object()
         else:
@@ -206,7 +207,8 @@ class OpenSession(QObject):
         """
         if self._timer.isActive():
             self.collect()
-        self._jobs.ask(Request(self, what, number=next(self._numbers)), call, owed=owed)
+        request = Request(self, what, number=next(self._numbers))
+        self._jobs.ask(request, call, owed=owed, barrier=True)
 
     def restore(self, call: Callable[[], object]) -> None:
         """Have the worker open other work, and show the image as it was shown then."""
@@ -251,7 +253,7 @@ class OpenSession(QObject):
         self.layers.book.choose_candidate((obj_id, frame_idx), following)
         self.use_intensities()
         call = partial(self.session.choose_candidate, obj_id, frame_idx, following)
-        self._jobs.ask(Request(self, "candidate", obj_id, frame_idx), call)
+        self._ask(Request(self, "candidate", obj_id, frame_idx), call)
 
     def preview(self, position: Any, *, positive: bool) -> None:
         """Show the mask that a click at a position in the world would give."""
@@ -270,7 +272,7 @@ class OpenSession(QObject):
         self._preview = Request(self, "preview", shown_as, frame_idx, number)
         call = partial(self._previewed_mask, number, frame_idx, yx, positive, known)
         self.use_intensities()
-        self._jobs.ask(self._preview, call)
+        self._ask(self._preview, call)
 
     def end_preview(self) -> None:
         """Show the labels as they are."""
@@ -335,7 +337,17 @@ class OpenSession(QObject):
 
     # Inside
 
+    def _ask(self, request: Request, call: Callable[[], object], *, barrier: bool = False) -> None:
+        """Have the worker ask the session what needs the network."""
+        self._jobs.ask(request, partial(self._with_network, call), barrier=barrier)
+
+    def _with_network(self, call: Callable[[], object]) -> object:
+        # before the session is held: a download may take minutes, and a window be closed meanwhile
+        self.session.load_network()
+        return call()
+
     def _take_labels(self, layer: Labels, frames: Sequence[int]) -> Iterator[int]:
+        self.session.load_network()
         return self.session.add_labels(read_labels(layer, self.geometry, frames))
 
     def _use_channels(self, channels: tuple[Channel, ...], source: FrameSource | None) -> None:
@@ -376,8 +388,9 @@ class OpenSession(QObject):
         self._strokes[number] = stroke
         if stroke.masks:
             self.use_intensities()
+        self._largest_id = max([self._largest_id, *stroke.masks])
         call = partial(self.session.set_masks, stroke.frame_idx, stroke.masks)
-        self._jobs.ask(Request(self, "paint", number=number), call)
+        self._ask(Request(self, "paint", number=number), call, barrier=True)
 
     def _on_strayed(self) -> None:
         # napari tells of some strokes before it writes them
@@ -403,6 +416,9 @@ class OpenSession(QObject):
                 stroke = self._strokes.pop(request.number)
                 self.mirror.tell()
                 self.layers.restore_stroke(stroke)
+                painted = int(self.layers.labels.selected_label)
+                if error is None and painted in stroke.masks:
+                    self.choose(painted)
                 if error is None and stroke.masks:
                     self.prompted.emit(min(stroke.masks))
             case "preview":

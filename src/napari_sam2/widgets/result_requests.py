@@ -17,6 +17,7 @@ from napari_sam2.session.export import export_labels
 from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
 from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
+from napari_sam2.widgets.work_requests import with_suffix
 
 if TYPE_CHECKING:
     from napari.layers import Tracks
@@ -185,7 +186,7 @@ class ResultRequests(QObject):
             self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
         )
         if path:
-            self.export_table(path)
+            self.export_table(with_suffix(path, ".csv"))
 
     def _calibration(self, opened: OpenSession) -> Calibration:
         return calibration_of(opened.image, opened.geometry)

@@ -30,6 +30,8 @@ class LongRun:
         Called in the main thread at the end, unless it failed or was cancelled.
     is_kept
         Whether what was done stays where it is cancelled.
+    is_followed
+        Whether a run that is asked for meanwhile is begun after it, and not refused.
     """
 
     steps: Steps
@@ -38,6 +40,7 @@ class LongRun:
     unit: str = "frames"
     done: Callable[[], None] | None = None
     is_kept: bool = True
+    is_followed: bool = False
 
 
 class RunControl(QObject):
@@ -55,6 +58,8 @@ class RunControl(QObject):
         self._jobs = jobs
         self._opened: OpenSession | None = None
         self._what: LongRun | None = None
+        self._is_ending = False
+        self._next: tuple[OpenSession, LongRun] | None = None
         self.progress: RunProgress | None = None
         """How far it is, None where nothing runs."""
         jobs.stepped.connect(self._on_step)
@@ -71,29 +76,42 @@ class RunControl(QObject):
         return self._jobs.has_long_job
 
     @property
+    def is_refusing(self) -> bool:
+        """Whether another run cannot be asked for now."""
+        is_followed = self._is_ending or (self._what is not None and self._what.is_followed)
+        return self.is_active and not is_followed
+
+    @property
     def doing(self) -> str:
         """What is being done, in a word; empty where nothing is."""
         return self._what.doing if self._what is not None and self.is_active else ""
 
     def start(self, opened: OpenSession, what: LongRun) -> None:
-        """Begin, unless something is under way."""
-        if self._jobs.start(what.steps):
-            self._opened, self._what = opened, what
+        """Begin, or as soon as what `is_refusing` nothing has ended."""
+        if self.is_active and not self.is_refusing:
+            self._next = (opened, what)
+        elif self._jobs.start(what.steps):
+            self._opened, self._what, self._is_ending = opened, what, False
             self.progress = RunProgress(what.count_steps)
             self.changed.emit()
 
     def pause(self) -> None:
         """Hold after the step it is at."""
         self._jobs.pause()
+        if self.progress is not None:
+            self.progress.hold()
         self.changed.emit()
 
     def resume(self) -> None:
         """Go on."""
         self._jobs.resume()
+        if self.progress is not None:
+            self.progress.go_on()
         self.changed.emit()
 
     def cancel(self) -> None:
-        """End after the step it is at."""
+        """End after the step it is at, and begin nothing after it."""
+        self._is_ending, self._next = self.is_active, None
         self._jobs.cancel()
 
     def let_go(self, opened: OpenSession) -> None:
@@ -110,6 +128,7 @@ class RunControl(QObject):
     def _on_ended(self, error: Exception | None, cancelled: bool) -> None:
         run, self.progress = self.progress, None
         what, self._what, self._opened = self._what, None, None
+        following, self._next, self._is_ending = self._next, None, False
         if error is not None:
             self.failed.emit(error)
         self.changed.emit()
@@ -121,3 +140,5 @@ class RunControl(QObject):
                 self.ended.emit(f"Cancelled; {kept}. " if cancelled else f"{done}. ")
                 if what.done is not None and not cancelled:
                     what.done()
+        if following is not None and error is None:
+            self.start(*following)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
+
+from napari_sam2.session.propagation import followed
 
 if TYPE_CHECKING:
     from napari_sam2.session.history import Direction
@@ -23,6 +25,7 @@ class RunProgress:
     def __init__(self, count_steps: Callable[[], int]) -> None:
         self._count_steps = count_steps
         self._began_s = time.monotonic()
+        self._held_s: float | None = None
         self._seen: set[int] = set()
         self._total = 0
         self._activity: Any = None
@@ -42,9 +45,21 @@ class RunProgress:
             self._seen.add(number)
             self._activity.update(1)
 
+    def hold(self) -> None:
+        """Let no time count from now on."""
+        if self._held_s is None:
+            self._held_s = time.monotonic()
+
+    def go_on(self) -> None:
+        """Let time count again."""
+        if self._held_s is not None:
+            self._began_s += time.monotonic() - self._held_s
+            self._held_s = None
+
     def show(self, panel: PropagatePanel, *, paused: bool) -> None:
         """Show the count and the time left."""
-        elapsed_s = time.monotonic() - self._began_s
+        now_s = time.monotonic() if self._held_s is None else self._held_s
+        elapsed_s = now_s - self._began_s
         panel.show_running(self.num_steps, self._total, elapsed_s, paused=paused)
 
     def close(self) -> None:
@@ -55,10 +70,14 @@ class RunProgress:
 
 
 def frames_to_visit(
-    session: Session, direction: Direction, frames: tuple[int, ...] | None = None
+    session: Session,
+    direction: Direction,
+    obj_ids: Sequence[int] | None = None,
+    frames: tuple[int, ...] | None = None,
 ) -> int:
-    """Count the frames that a propagation can reach from the prompts."""
-    prompted = [frame for record in session.objects for frame in record.prompted_frames]
+    """Count the frames that a propagation can reach from the prompts of the objects it follows."""
+    states = followed(session.document, obj_ids).values()
+    prompted = [frame_idx for state in states for frame_idx in state.prompts]
     first, last = 0, session.num_frames - 1
     if direction == "forward" and prompted:
         first = min(prompted)

@@ -58,7 +58,7 @@ class RunRequests(QObject):
         if current is None:
             self.refused.emit(NO_IMAGE)
             return
-        if self._run.is_active:
+        if self._run.is_refusing:
             self.refused.emit(BUSY)
             return
         self.begun.emit()
@@ -71,7 +71,7 @@ class RunRequests(QObject):
             current,
             LongRun(
                 partial(session.propagate, direction, obj_ids, wanted),
-                partial(frames_to_visit, session, direction, wanted),
+                partial(frames_to_visit, session, direction, obj_ids, wanted),
             ),
         )
 
@@ -97,7 +97,8 @@ class RunRequests(QObject):
         else:
             self.begun.emit()
             steps = current.label_steps(layer, all_frames=all_frames)
-            self._run.start(current, LongRun(steps, _unknown, "Taking labels", "objects"))
+            taking = LongRun(steps, _unknown, "Taking labels", "objects", is_followed=True)
+            self._run.start(current, taking)
 
     def _on_pause(self, paused: bool) -> None:
         (self._run.pause if paused else self._run.resume)()

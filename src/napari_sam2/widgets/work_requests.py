@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 _SESSIONS = "Session (*.json)"
 
 
+def with_suffix(path: str, suffix: str) -> str:
+    """Return a name that a person typed with its kind, unless that would replace another file."""
+    typed = Path(path)
+    named = typed.with_name(typed.name + suffix)
+    return path if typed.suffix or named.exists() else str(named)
+
+
 class WorkRequests(QObject):
     """Carries requests of the work panel to the session in hand."""
 
@@ -116,7 +123,7 @@ class WorkRequests(QObject):
             self._panel, "Save the session", "session.json", _SESSIONS
         )
         if path:
-            self.save(path)
+            self.save(with_suffix(path, ".json"))
 
     def ask_what_to_open(self) -> None:
         """Go on with a session file that the person chooses."""

@@ -1,0 +1,130 @@
+"""Answers that arrive while a person is in the middle of something else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from fakes import moving_discs
+from napari_sam2.widgets.main_widget import annotate
+from napari_sam2.widgets.run_progress import frames_to_visit
+
+STACK = moving_discs()
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+
+
+class Drag:
+    """A drag of the left button that a test can do something in the middle of."""
+
+    def __init__(self, hand, first, last) -> None:
+        self._canvas = hand._canvas
+        self._start, self._end = hand.at(first), hand.at(last)
+
+    def begin(self) -> None:
+        QTest.mouseMove(self._canvas, self._start)
+        QTest.mousePress(self._canvas, LEFT, NONE, self._start)
+        self._move(0.3)
+
+    def finish(self) -> None:
+        for step in (0.7, 1.0):
+            self._move(step)
+        QTest.mouseRelease(self._canvas, LEFT, NONE, self._end)
+        QTest.qWait(10)
+
+    def _move(self, step: float) -> None:
+        place = self._start + (self._end - self._start) * step
+        there = QPointF(self._canvas.mapToGlobal(place))
+        event = QMouseEvent(QEvent.Type.MouseMove, QPointF(place), there, LEFT, LEFT, NONE)
+        QApplication.sendEvent(self._canvas, event)
+        QTest.qWait(10)
+
+
+@pytest.fixture
+def annotator(viewer, fake_model):
+    opened = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    return opened
+
+
+def test_a_box_is_drawn_to_its_end_while_the_one_before_is_answered(
+    viewer, hand, annotator, thinking
+) -> None:
+    shapes = annotator.shapes_layer
+    viewer.layers.selection.active = shapes
+    shapes.mode = "add_rectangle"
+    hand.drag((4, 4), (16, 20))
+    second = Drag(hand, (24, 30), (40, 56))
+    second.begin()
+    annotator.wait(timeout=20)  # the first box is answered, the second still has a corner to go
+    assert len(annotator.session.objects) == 1
+    assert len(shapes.data) == 2
+    second.finish()
+    annotator.wait(timeout=20)
+    first, other = annotator.session.objects
+    assert first.obj_id != other.obj_id
+    box = annotator.session.prompts(other.obj_id, 0).box
+    np.testing.assert_allclose(box, (24.5, 30.5, 40.5, 56.5), atol=1)
+    assert len(shapes.data) == 2
+
+
+def test_the_sign_of_a_right_click_outlives_an_answer(viewer, hand, annotator, thinking) -> None:
+    hand.click((12, 12))
+    right = Qt.MouseButton.RightButton
+    place = hand.at((14, 16))
+    QTest.mouseMove(hand._canvas, place)
+    QTest.mousePress(hand._canvas, right, NONE, place)
+    annotator.wait(timeout=20)
+    QTest.mouseRelease(hand._canvas, right, NONE, place)
+    QTest.qWait(10)
+    annotator.wait(timeout=20)
+    assert list(annotator.points_layer.features["polarity"]) == ["positive", "negative"]
+    hand.click((12, 14))
+    annotator.wait(timeout=20)
+    assert list(annotator.points_layer.features["polarity"])[-1] == "positive"
+
+
+def test_a_second_stroke_is_of_the_label_that_the_first_was(viewer, hand, annotator) -> None:
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    labels = annotator.labels_layer
+    viewer.layers.selection.active = labels
+    labels.mode, labels.brush_size, labels.selected_label = "paint", 3, 2
+    hand.drag((30, 30), (34, 30))
+    annotator.wait(timeout=20)
+    assert labels.selected_label == 2
+    hand.drag((30, 40), (34, 40))
+    annotator.wait(timeout=20)
+    assert annotator.session.mask(2, 0)[32, 40]
+    assert not annotator.session.mask(1, 0)[32, 40]
+    labels.selected_label = 0
+    for column in (30, 40):
+        hand.drag((29, column), (35, column))
+        annotator.wait(timeout=20)
+        assert labels.selected_label == 0
+    assert not annotator.session.mask(2, 0).any()
+
+
+def test_a_run_asked_for_behind_a_cancelled_one_is_run(viewer, annotator, slow_model) -> None:
+    annotator.points_layer.add((0, 12, 12))
+    annotator.wait(timeout=20)
+    annotator.propagate("forward")
+    QTest.qWait(60)
+    annotator.cancel()
+    annotator.propagate("forward")
+    annotator.wait(timeout=20)
+    assert annotator.session.objects[0].mask_frames == tuple(range(len(STACK)))
+
+
+def test_only_what_is_followed_is_counted(viewer, annotator) -> None:
+    session = annotator.session
+    for obj_id, frame_idx in ((1, 0), (2, 5)):
+        session.new_object()
+        session.add_point(obj_id, frame_idx, (12, 12))
+    assert frames_to_visit(session, "forward") == 8
+    assert frames_to_visit(session, "forward", [2]) == 3
+    session.lock(1, None)
+    assert frames_to_visit(session, "forward") == 3
