@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import imageio.v3 as iio
 import pytest
@@ -13,6 +14,7 @@ from sam2_backbone.build import build_sam2
 from sam2_backbone.training.__main__ import main
 from sam2_backbone.training.args import Stage, TrainingArgs, args_from_json
 from sam2_backbone.training.batches import StepBatches
+from sam2_backbone.training.command import tensorboard_writer
 from sam2_backbone.training.dense import DenseHead
 from sam2_backbone.training.losses import LossWeights
 from sam2_backbone.training.progress import read_curves
@@ -167,6 +169,32 @@ def test_the_command_trains_resumes_and_refuses(
     assert main([*said, "--resume"]) == 1
     assert "no checkpoint.pt" in capsys.readouterr().err
     assert (run / "weights.safetensors").read_bytes() == kept
+
+
+def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: Path) -> None:
+            assert folder == tmp_path / "tensorboard"
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def flush(self) -> None:
+            written.append(("flushed", 0.0, 0))
+
+    board = ModuleType("torch.utils.tensorboard")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match="needs the package tensorboard"):
+        tensorboard_writer(tmp_path)
+    board.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    trainer = Trainer(TEST_CONFIG, [discs()], replace(ARGS, minutes=0.01), tmp_path)
+    trainer.on_report = tensorboard_writer(tmp_path)
+    trainer.run()
+    assert {"loss", "click", "norm"} <= {name for name, _, _ in written}
+    assert max(step for _, _, step in written) == trainer.step
 
 
 @pytest.mark.slow

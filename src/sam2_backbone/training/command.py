@@ -7,7 +7,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +72,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--float32", action="store_true", help="no bfloat16, even where the device has it"
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="the curves for TensorBoard too, in RUN/tensorboard; needs the package tensorboard",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
@@ -140,6 +145,8 @@ def run_training(chosen: argparse.Namespace) -> None:
     )
     if chosen.resume:
         trainer.resume()
+    if chosen.tensorboard and engine.rank == 0:
+        trainer.on_report = tensorboard_writer(chosen.out)
 
     def stop(number: int, frame: object) -> None:
         trainer.stopped = True  # the step is finished and saved
@@ -151,6 +158,28 @@ def run_training(chosen: argparse.Namespace) -> None:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def tensorboard_writer(out: Path) -> Callable[[int, dict[str, float]], None]:
+    """Return what writes the means of a run for TensorBoard, into its folder.
+
+    Raises
+    ------
+    ValueError
+        If the package tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("--tensorboard needs the package tensorboard: install it") from error
+    writer = SummaryWriter(out / "tensorboard")
+
+    def write(step: int, means: dict[str, float]) -> None:
+        for name, value in means.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return write
 
 
 @contextmanager

@@ -157,6 +157,8 @@ class Trainer:
         self.stopped = False
         self.on_step: Callable[[], object] | None = None
         """Called after every step."""
+        self.on_report: Callable[[int, dict[str, float]], object] | None = None
+        """Called with the step and the means of what was measured since the last call."""
         self.means = Means()
 
     # checkpoints
@@ -293,6 +295,8 @@ class Trainer:
         text = " ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
         _log.info("step %d, %.1f min: %s", self.step, self.minutes, text)
         append_row(self.out / LOG, self.step, self.minutes, means)
+        if self.on_report is not None:
+            self.on_report(self.step, means)
 
 
 def _set_size(model: SAM2, config: SAM2Config) -> None:
