@@ -121,6 +121,12 @@ class SAM2Config:
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.
+    obey_clicks
+        A mask holds every positive click and no negative one, and a person who clicks an object is
+        right that it is there; the published variants may say otherwise.
+    max_clicks
+        Clicks of one object on a frame that the network reads: the first one and the newest. None
+        reads all; a network that was trained with few does not understand many.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
     window_fractions
@@ -138,6 +144,8 @@ class SAM2Config:
     draw_last_mask: bool = False
     drop_far_pieces: bool = False
     exclusive_objects: bool = False
+    obey_clicks: bool = False
+    max_clicks: int | None = None
     gate_object_score: bool = True
     window_fractions: tuple[float, ...] = (1.0,)
 

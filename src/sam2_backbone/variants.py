@@ -109,6 +109,8 @@ MICRO_CONFIG = SAM2Config(
     draw_last_mask=True,
     drop_far_pieces=True,
     exclusive_objects=True,
+    obey_clicks=True,
+    max_clicks=7,
     window_fractions=(1 / 6, 1 / 3, 2 / 3, 4 / 3),
 )
 

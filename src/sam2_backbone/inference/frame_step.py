@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,21 +12,21 @@ from scipy import ndimage
 from torch import Tensor
 
 from sam2_backbone.inference.exclusion import claim, settled
-from sam2_backbone.inference.postprocess import drop_far_pieces, fill_small_holes, hide_absent
+from sam2_backbone.inference.postprocess import (
+    drop_far_pieces,
+    fill_small_holes,
+    hide_absent,
+    obey_clicks,
+)
 from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import (
     View,
-    cut_by_view,
     mask_to_model,
     resample_logits,
     to_model_input,
 )
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
-from sam2_backbone.inference.window import (
-    WindowAnswer,
-    needs_other_window,
-    window_around_extent,
-)
+from sam2_backbone.inference.window import needs_other_window, window_around_extent
 from sam2_backbone.memory.bank import FrameMemory
 from sam2_backbone.memory.selection import Recall, select_memories
 from sam2_backbone.modeling.sam2 import (
@@ -38,6 +37,7 @@ from sam2_backbone.modeling.sam2 import (
     RecalledMemory,
 )
 
+SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 PREVIOUS_LOGITS_CLAMP = 32.0  # of logits that are given back with a new click
 # rows of one batch: what 16 rows of a 32 x 32 embedding take
 _BATCH_TOKENS = 16 * 32 * 32
@@ -134,8 +134,9 @@ class FrameStep:
         """
         features = self.encode(state, frame_idx, views, keep=True)
         size = self.config.input_size
-        coords = torch.stack([view.to_model(prompts.coords, size) for view in views])
-        kinds = prompts.kinds[None].expand(len(views), -1)
+        read = prompts.newest(self.config.max_clicks)
+        coords = torch.stack([view.to_model(read.coords, size) for view in views])
+        kinds = read.kinds[None].expand(len(views), -1)
         previous = self._previous_logits(item, frame_idx, views)
         if frame_idx in item.visited and item.bank.conditioning_frames:
             recall = self.recall(state, item, frame_idx, reverse=item.visited[frame_idx])
@@ -154,6 +155,8 @@ class FrameStep:
             Prompts(coords.to(device), kinds.to(device), previous),
             multimask_output=prompts.kinds.shape[0] <= 1,
         )
+        if self.config.obey_clicks:
+            prediction = self._obeying(prediction, prompts, views)
         return self._answers(self._gated(state, prediction), views, prompted=True)
 
     def answer_mask(
@@ -263,6 +266,20 @@ class FrameStep:
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
+
+    def _obeying(
+        self, prediction: MaskPrediction, prompts: FramePrompts, views: Sequence[View]
+    ) -> MaskPrediction:
+        """Have a prediction say nothing that a person's clicks contradict."""
+        low_res, size = self.config.low_res_size, self.config.input_size
+        # a click's integer is the centre of its pixel
+        places = torch.stack([view.to_model(prompts.points + 0.5, size) for view in views])
+        places = places * low_res / size
+        masks = obey_clicks(prediction.low_res_masks, places, prompts.labels)
+        scores = prediction.object_score_logits
+        if prompts.box is not None or bool((prompts.labels == 1).any()):
+            scores = scores.clamp(min=SHOWN_SCORE)
+        return replace(prediction, low_res_masks=masks, object_score_logits=scores)
 
     def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
         # a person shows an image because the object is there: one image is never gated
@@ -406,33 +423,6 @@ def _exclusive(batches: Sequence[_Tracked]) -> Iterator[_Tracked]:
     for batch in batches:
         masks = torch.stack([next(rows) for _ in batch.items])
         yield replace(batch, prediction=replace(batch.prediction, low_res_masks=masks))
-
-
-def judged_together(answers: Sequence[Answer], frame_size: tuple[int, int]) -> list[WindowAnswer]:
-    """What `choose_window` needs to know of answers through windows, small ones first."""
-    agreements = [0.0, *(_agreement(a, b) for a, b in pairwise(answers)), 0.0]
-    return [
-        replace(judged(answer, frame_size), agreement=max(agreements[i], agreements[i + 1]))
-        for i, answer in enumerate(answers)
-    ]
-
-
-def _agreement(smaller: Answer, larger: Answer) -> float:
-    """IoU of two answers in the larger window."""
-    logits = smaller.memory.low_res_masks[None].float()
-    first = resample_logits(logits, smaller.view, larger.view)[0] > 0
-    second = larger.memory.low_res_masks > 0
-    union = int((first | second).sum())
-    return int((first & second).sum()) / union if union else 0.0
-
-
-def judged(answer: Answer, frame_size: tuple[int, int]) -> WindowAnswer:
-    """What `choose_window` needs to know of an answer by itself."""
-    mask = answer.memory.low_res_masks[0] > 0
-    # only sides within the frame can cut: beyond it there is nothing to see
-    is_cut = bool(cut_by_view(mask[None], answer.view, frame_size)[0])
-    share = float(mask.float().mean()) ** 0.5
-    return WindowAnswer(share=share, iou=answer.memory.iou, is_cut=is_cut)
 
 
 def follow(before: Sighting, frame_size: tuple[int, int], *, side: int | None = None) -> View:

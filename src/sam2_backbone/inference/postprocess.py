@@ -1,4 +1,4 @@
-"""What is done to logits after the network: holes, far pieces, absent objects."""
+"""What is done to logits after the network: holes, far pieces, clicks, absent objects."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT
 MAX_HOLE_AREA = 8  # low-res pixels
 FILLED_LOGIT = 0.1
 DROPPED_LOGIT = -10.0
+OBEYED_RADII = (0.8, 4.0)  # of what a click turns over, low-res pixels
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
@@ -56,6 +57,40 @@ def drop_far_pieces(low_res_masks: Tensor, last: Tensor) -> Tensor:
         return low_res_masks
     is_far = torch.from_numpy(far).to(low_res_masks.device)
     return torch.where(is_far, DROPPED_LOGIT, low_res_masks)
+
+
+def obey_clicks(low_res_masks: Tensor, places: Tensor, signs: Tensor) -> Tensor:
+    """Bring masks in line with clicks that they contradict, about as far as the error reaches.
+
+    A click that the network does not heed would leave a person without a way on: she clicks where
+    the error is deepest, so half of its depth around the click is turned over.
+
+    Parameters
+    ----------
+    low_res_masks
+        Logits (N, M, l, l).
+    places
+        (N, P, 2) x, y of the clicks in low-res pixels, the first one's centre at 0.5.
+    signs
+        (P,) 1 positive, 0 negative; others are no clicks.
+    """
+    logits, side = low_res_masks.float().cpu().numpy().copy(), low_res_masks.shape[-1]
+    y, x = np.mgrid[:side, :side] + 0.5
+    changed = False
+    for row, column in np.ndindex(logits.shape[:2]):
+        for (at_x, at_y), sign in zip(places[row].tolist(), signs.tolist(), strict=True):
+            image = logits[row, column]
+            place = (min(max(int(at_y), 0), side - 1), min(max(int(at_x), 0), side - 1))
+            if sign not in (0, 1) or (image[place] > 0) == bool(sign):
+                continue
+            wrong = (image > 0) != bool(sign)
+            depth = float(ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1][place])
+            radius = np.clip(depth / 2, *OBEYED_RADII)
+            near = np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) * np.log(2) / radius**2)
+            # at that radius half of the correction is left, which is where the sign changes
+            image += (2 if sign else -2) * (np.abs(image) + 1) * near * wrong
+            changed = True
+    return torch.from_numpy(logits).to(low_res_masks) if changed else low_res_masks
 
 
 def hide_absent(low_res_masks: Tensor, object_score_logits: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,13 @@ class FramePrompts:
         if self.box is None:
             return self.points
         return torch.cat((torch.tensor(self.box).reshape(2, 2), self.points))
+
+    def newest(self, most: int | None) -> FramePrompts:
+        """Return the box, the first click and the newest, at most so many clicks; None: all."""
+        if most is None or len(self.points) <= most:
+            return self
+        kept = [0, *range(len(self.points) - most + 1, len(self.points))]
+        return replace(self, points=self.points[kept], labels=self.labels[kept])
 
     @property
     def kinds(self) -> Tensor:

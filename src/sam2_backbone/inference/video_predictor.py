@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sam2_backbone.inference.feature_cache import FeatureCache
-from sam2_backbone.inference.frame_step import Answer, FrameStep, judged_together, sighting
+from sam2_backbone.inference.frame_step import Answer, FrameStep, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
+from sam2_backbone.inference.judging import judged_together
 from sam2_backbone.inference.model_view import ModelView, model_view
 from sam2_backbone.inference.packed_mask import PackedMask
 from sam2_backbone.inference.prompts import (
