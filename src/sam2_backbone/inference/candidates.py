@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from sam2_backbone.inference.transforms import View
@@ -117,6 +118,25 @@ def first_of_duplicates(ious: Tensor, order: Sequence[int], threshold: float) ->
             kept.append(index)
             taken |= (ious[index] >= threshold).cpu()
     return kept
+
+
+def piece_at(
+    logits: NDArray[np.float32], view: View, point: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return (height, width) logits of a view with the piece under a point only, else the largest.
+
+    `point` is x, y in pixels of the frame.
+    """
+    pieces, count = ndimage.label(logits > 0)
+    if count <= 1:
+        return logits
+    row, column = round(point[1]) - view.top, round(point[0]) - view.left
+    inside = 0 <= row < logits.shape[0] and 0 <= column < logits.shape[1]
+    kept = int(pieces[row, column]) if inside else 0
+    if not kept:
+        kept = int(np.bincount(pieces.ravel())[1:].argmax()) + 1
+    alone: NDArray[np.float32] = np.where((pieces > 0) & (pieces != kept), -1.0, logits)
+    return alone.astype(np.float32)
 
 
 def candidate_from_logits(

@@ -20,8 +20,10 @@ from sam2_backbone.inference.candidates import (
     choose_objects,
     first_of_duplicates,
     mask_ious,
+    piece_at,
     stability_scores,
 )
+from sam2_backbone.inference.postprocess import fill_small_holes
 from sam2_backbone.inference.tiles import (
     evident_background,
     interleaved_points,
@@ -262,15 +264,16 @@ class TileSearch:
             order = sorted(range(len(index)), key=lambda i: worth[i], reverse=True)
             kept = first_of_duplicates(mask_ious(masks > 0), order, self.settings.support_iou)
             view = scale.views[int(tile)]
-            sized = to_view_size(masks[kept][:, None], view)[:, 0].numpy()
+            sized = to_view_size(fill_small_holes(masks[kept][:, None]), view)[:, 0].numpy()
             for row, position in enumerate(kept):
                 number = int(index[position])
+                point = scale.points[number]
                 candidate = candidate_from_logits(
-                    sized[row],
+                    piece_at(sized[row], view, point),  # cells look alike: the rest is another one
                     view,
                     iou=scale.ious[number],
                     stability=scale.stabilities[number],
-                    point=scale.points[number],
+                    point=point,
                     worth=worth[position],
                 )
                 found += [] if candidate is None else [candidate]
