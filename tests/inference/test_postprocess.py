@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from sam2_backbone.inference.postprocess import drop_far_pieces, obey_clicks
+from sam2_backbone.inference.prompts import FramePrompts
 
 
 def logits(*boxes: tuple[int, int, int, int]) -> torch.Tensor:
@@ -32,24 +33,60 @@ def test_an_object_that_has_left_its_place_keeps_all_pieces() -> None:
     assert torch.equal(drop_far_pieces(moved, logits()), moved)
 
 
+INSIDE, OUTSIDE = torch.tensor([1], dtype=torch.int32), torch.tensor([0], dtype=torch.int32)
+
+
+def value_at(image: torch.Tensor, x: float, y: float) -> float:
+    """Interpolate (l, l) logits as they are when they are laid into a frame."""
+    grid = (torch.tensor([[[[x, y]]]]) / image.shape[-1] * 2 - 1).float()
+    sampled = torch.nn.functional.grid_sample(image[None, None], grid, align_corners=False)
+    return float(sampled)
+
+
 def test_a_click_is_obeyed_as_far_as_the_error_is_deep() -> None:
-    mask = logits((4, 4, 28, 28))
-    places, inside = torch.tensor([[[16.5, 16.5]]]), torch.tensor([1], dtype=torch.int32)
-    assert obey_clicks(mask, places, inside) is mask, "nothing to mend"
-    cut = obey_clicks(mask, places, 1 - inside) > 0
-    assert not cut[0, 0, 16, 16]
-    holes = int(((mask > 0) & ~cut).sum())
-    assert 20 < holes < 80
+    mask = logits((4, 4, 28, 28))[0]
+    place = torch.tensor([[16.5, 16.5]])
+    assert obey_clicks(mask, place, INSIDE) is mask, "nothing to mend"
+    cut = obey_clicks(mask, place, OUTSIDE) > 0
+    assert not cut[0, 16, 16]
+    assert 20 < int(((mask > 0) & ~cut).sum()) < 80
     assert not (cut & ~(mask > 0)).any()
-    sliver = logits((4, 4, 28, 6))
-    thinner = obey_clicks(sliver, torch.tensor([[[4.5, 10.5]]]), 1 - inside) > 0
+    sliver = logits((4, 4, 28, 6))[0]
+    thinner = obey_clicks(sliver, torch.tensor([[4.5, 10.5]]), OUTSIDE) > 0
     assert 1 <= int(((sliver > 0) & ~thinner).sum()) < 6
-    empty = logits()
-    found = obey_clicks(torch.cat([empty, mask], 1), places, inside) > 0
-    assert found[0, 0, 16, 16]
-    assert torch.equal(found[:, 1:], mask > 0)
+    both = torch.cat([logits()[0], mask])
+    found = obey_clicks(both, place, INSIDE) > 0
+    assert found[0, 16, 16]
+    assert torch.equal(found[1:], mask > 0)
+
+
+def test_a_click_beside_an_edge_is_obeyed_where_it_fell() -> None:
+    mask = logits((4, 4, 11, 11))[0]  # its last pixel is 10: at 10.95 its neighbours decide
+    place = torch.tensor([[10.95, 10.95]])
+    assert value_at(mask[0], 10.95, 10.95) < 0
+    assert value_at(obey_clicks(mask, place, INSIDE)[0], 10.95, 10.95) > 0
+    corner = torch.tensor([[31.9, 0.1]])
+    assert value_at(obey_clicks(mask, corner, INSIDE)[0], 31.9, 0.1) > 0
+
+
+def test_clicks_of_both_signs_close_together_are_obeyed() -> None:
+    mask = logits((4, 4, 28, 28))[0]
+    places, signs = torch.tensor([[16.5, 16.5], [18.5, 16.5]]), torch.cat([INSIDE, OUTSIDE])
+    for order in ([0, 1], [1, 0]):
+        found = obey_clicks(mask, places[order], signs[order])
+        assert value_at(found[0], 16.5, 16.5) > 0 > value_at(found[0], 18.5, 16.5)
 
 
 def test_padding_is_no_click() -> None:
-    mask = logits((4, 4, 28, 28))
-    assert obey_clicks(mask, torch.tensor([[[1.0, 1.0]]]), torch.tensor([-1])) is mask
+    mask = logits((4, 4, 28, 28))[0]
+    assert obey_clicks(mask, torch.tensor([[1.0, 1.0]]), torch.tensor([-1])) is mask
+
+
+def test_the_first_click_and_the_newest_are_read() -> None:
+    labels = torch.tensor([-1, 1, 0, 1, -1, 0, 1, -1], dtype=torch.int32)
+    said = FramePrompts(torch.arange(16.0).reshape(8, 2), labels)
+    assert said.newest(None) is said
+    assert said.newest(5) is said
+    read = said.newest(3)
+    assert read.labels.tolist() == [1, 0, 1]
+    assert read.points[:, 0].tolist() == [2.0, 10.0, 12.0]

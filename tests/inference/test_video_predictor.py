@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sam2_backbone.build import build_from_config
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
 from sam2_backbone.modeling.sam2 import NO_OBJECT_LOGIT, SAM2
+from sam2_backbone.variants import TEST_CONFIG
 
 Movie = NDArray[np.uint8]
 
@@ -374,3 +377,33 @@ def test_strange_images_are_segmented(
     for _, _, logits in predictor.propagate_in_video(state):
         assert logits.shape == (1, 1, *frames.shape[1:3]), name
         assert bool(torch.isfinite(logits).all()), name
+
+
+@pytest.mark.parametrize("window", [None, "auto"])
+def test_every_click_is_obeyed(predictor: VideoPredictor, movie: Movie, window: object) -> None:
+    state = predictor.init_state(movie, window=window)  # type: ignore[arg-type]
+    places = [(x, y) for y in (6, 18, 30, 42) for x in (8, 20, 32)]
+    signs = [(i * 5 // 3) % 2 for i in range(len(places))]
+    signs[0] = 1
+    for count, (place, sign) in enumerate(zip(places, signs, strict=True), start=1):
+        _, _, logits = predictor.add_new_points_or_box(
+            state, 2, 1, points=[place], labels=[sign], clear_old_points=False
+        )
+        said = [bool(logits[0, 0, y, x] > 0) for x, y in places[:count]]
+        assert said == [bool(sign) for sign in signs[:count]]
+
+
+def test_a_clicked_object_is_not_hidden(movie: Movie) -> None:
+    torch.manual_seed(0)
+    config = replace(TEST_CONFIG, gate_object_score=True)
+    model = build_from_config(config).eval().requires_grad_(requires_grad=False)
+    with torch.no_grad():
+        last = [m for m in model.mask_decoder.object_score_head.modules() if hasattr(m, "bias")]
+        last[-1].bias.fill_(-50.0)  # absent, whatever it sees
+    predictor = VideoPredictor(model)
+    state = predictor.init_state(movie)
+    _, _, logits = predictor.add_new_points_or_box(state, 0, 1, points=[[14, 16]], labels=[1])
+    assert logits[0, 0, 16, 14] > 0
+    assert logits.min() > NO_OBJECT_LOGIT
+    tracked = next(iter(predictor.propagate(state, frames=[1])))
+    assert float(tracked.object_scores[0]) < 0

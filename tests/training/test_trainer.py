@@ -185,9 +185,6 @@ def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             written.append(("flushed", 0.0, 0))
 
     board = ModuleType("torch.utils.tensorboard")
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match="needs the package tensorboard"):
-        tensorboard_writer(tmp_path)
     board.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
     trainer = Trainer(TEST_CONFIG, [discs()], replace(ARGS, minutes=0.01), tmp_path)
@@ -195,6 +192,10 @@ def test_curves_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     trainer.run()
     assert {"loss", "click", "norm"} <= {name for name, _, _ in written}
     assert max(step for _, _, step in written) == trainer.step
+    monkeypatch.setattr("sam2_backbone.training.command.find_spec", lambda name: None)
+    kept = (tmp_path / "weights.safetensors").read_bytes()
+    assert main([str(tmp_path), "--out", str(tmp_path), "--overwrite", "--tensorboard"]) == 1
+    assert (tmp_path / "weights.safetensors").read_bytes() == kept
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ class AnnotationLayers:
         self._polarity = POSITIVE
         self._next_polarity = POSITIVE  # of the click whose button is down
         self._picked = NO_OBJECT  # what the labels layer was last told to paint
-        self._is_shaping = False  # a person is in the middle of drawing a shape
+        self._is_begun = False  # a shape was begun that is not finished yet
         self._postponed: set[PromptKey] = set()
         self._detached = False
         self.mask_waiting: Waiting = _none
@@ -142,6 +142,7 @@ class AnnotationLayers:
         else:
             self._viewer.layers.selection.active = before
         if missing[1] or missing[2]:
+            self._is_begun = False
             self.book.redraw(self._points, self._shapes)
         self._show_hidden()
         self._dress()
@@ -210,9 +211,11 @@ class AnnotationLayers:
         edits, refusal = self.book.collect(points, shapes, self._obj_id, new_object)
         if refusal:
             self.refused.emit(refusal)
+        told = {(edit.obj_id, edit.frame_idx) for edit in edits}
         while self._postponed:
             key = self._postponed.pop()
-            if key not in {(edit.obj_id, edit.frame_idx) for edit in edits}:
+            is_expected = key[0] in self.book.expected
+            if key not in told and not is_expected and not self.book.is_waiting(key):
                 self.book.show(points, shapes, key)
         self._dress()
         return edits
@@ -355,8 +358,8 @@ class AnnotationLayers:
         if self.book.is_drawing:
             return
         action = ActionType(event.action)
-        if event.source is self._shapes and action in (ActionType.ADDING, ActionType.ADDED):
-            self._is_shaping = action is ActionType.ADDING
+        if action in (ActionType.ADDING, ActionType.ADDED):
+            self._is_begun = action is ActionType.ADDING and event.source is self._shapes
         if action in _FINISHED_EDITS:
             self._next_polarity = self._polarity
             self._dress()
@@ -382,6 +385,11 @@ class AnnotationLayers:
             obj_id = owners.pop()
             if obj_id != self._obj_id:
                 self.object_picked.emit(obj_id)
+
+    @property
+    def _is_shaping(self) -> bool:
+        """Whether a person is in the middle of drawing a shape."""
+        return self._is_begun and self._viewer.layers.selection.active is self._shapes
 
     def _is_in_hand(self, layer: Points | Shapes) -> bool:
         return prompt_layers.selected_owners(layer) == {self._obj_id}
@@ -413,7 +421,7 @@ class AnnotationLayers:
 
     def _on_press(self, layer: Points, event: Any) -> None:
         """Let the right button say the opposite; napari adds a point for either at the release."""
-        self._is_shaping = False  # a shape that was left unfinished counts as it is
+        self._is_begun = False  # a shape that was left unfinished counts as it is
         polarity = self._polarity
         if event.button == _RIGHT_BUTTON:
             polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
@@ -427,7 +435,7 @@ class AnnotationLayers:
         if self._points is not None and self._points.unique_id == gone:
             self._points = None
         elif self._shapes is not None and self._shapes.unique_id == gone:
-            self._shapes, self._is_shaping = None, False
+            self._shapes, self._is_begun = None, False
         elif self._labels is not None and self._labels.unique_id == gone:
             self._labels, self._picked = None, NO_OBJECT
         elif self.image.unique_id == gone:

@@ -187,7 +187,8 @@ class EverythingWidget(QWidget):
 
     def _on_progress(self, done: int, total: int) -> None:
         self._done = (done, total)
-        if self._stopping.is_set():
+        # napari asks its workers to end when it does
+        if self._stopping.is_set() or (self._worker is not None and self._worker.abort_requested):
             raise _StoppedError
 
     def _on_button(self) -> None:

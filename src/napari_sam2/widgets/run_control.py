@@ -116,6 +116,8 @@ class RunControl(QObject):
 
     def let_go(self, opened: OpenSession) -> None:
         """End what is done for a session that closes or goes back; other runs go on."""
+        if self._next is not None and self._next[0] is opened:
+            self._next = None
         if opened is self._opened:
             self.cancel()
 

@@ -82,7 +82,7 @@ class RunRequests(QObject):
 
     def propagate_or_pause(self) -> None:
         """Follow both ways; hold what runs, go on with what is held."""
-        if self._run.is_active and not self._run.is_paused:
+        if self._run.is_refusing and not self._run.is_paused:
             self._run.pause()
         else:
             self.propagate_as_chosen("both")

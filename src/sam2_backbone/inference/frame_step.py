@@ -127,10 +127,13 @@ class FrameStep:
         frame_idx: int,
         prompts: FramePrompts,
         views: Sequence[View],
+        *,
+        shown: bool = False,
     ) -> list[Answer]:
         """Answer points and a box, once through each view.
 
-        Memory is recalled only on a frame that propagation has been on.
+        Memory is recalled only on a frame that propagation has been on. Where a person has `shown`
+        that the object is there, its score does not hide it.
         """
         features = self.encode(state, frame_idx, views, keep=True)
         size = self.config.input_size
@@ -155,9 +158,25 @@ class FrameStep:
             Prompts(coords.to(device), kinds.to(device), previous),
             multimask_output=prompts.kinds.shape[0] <= 1,
         )
-        if self.config.obey_clicks:
-            prediction = self._obeying(prediction, prompts, views)
+        if shown:
+            scores = prediction.object_score_logits.clamp(min=SHOWN_SCORE)
+            answers = self._answers(
+                replace(prediction, object_score_logits=scores), views, prompted=True
+            )
+            # the pointer that came with the mask may say that the object is absent
+            return [replace(a, memory=replace(a.memory, obj_ptr=None)) for a in answers]
         return self._answers(self._gated(state, prediction), views, prompted=True)
+
+    def obeying(self, answer: Answer, prompts: FramePrompts) -> Answer:
+        """Return an answer that says nothing which a person's clicks contradict."""
+        # a click's integer is the centre of its pixel
+        side = self.config.low_res_size
+        places = answer.view.to_model(prompts.points + 0.5, side)
+        memory, candidates = answer.memory, answer.candidates
+        masks = obey_clicks(memory.low_res_masks, places, prompts.labels)
+        if candidates is not None:
+            candidates = obey_clicks(candidates, places, prompts.labels)
+        return replace(answer, memory=replace(memory, low_res_masks=masks), candidates=candidates)
 
     def answer_mask(
         self, state: VideoState, frame_idx: int, prompts: FramePrompts, view: View
@@ -266,20 +285,6 @@ class FrameStep:
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
-
-    def _obeying(
-        self, prediction: MaskPrediction, prompts: FramePrompts, views: Sequence[View]
-    ) -> MaskPrediction:
-        """Have a prediction say nothing that a person's clicks contradict."""
-        low_res, size = self.config.low_res_size, self.config.input_size
-        # a click's integer is the centre of its pixel
-        places = torch.stack([view.to_model(prompts.points + 0.5, size) for view in views])
-        places = places * low_res / size
-        masks = obey_clicks(prediction.low_res_masks, places, prompts.labels)
-        scores = prediction.object_score_logits
-        if prompts.box is not None or bool((prompts.labels == 1).any()):
-            scores = scores.clamp(min=SHOWN_SCORE)
-        return replace(prediction, low_res_masks=masks, object_score_logits=scores)
 
     def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
         # a person shows an image because the object is there: one image is never gated

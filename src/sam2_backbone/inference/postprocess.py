@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -63,34 +64,60 @@ def obey_clicks(low_res_masks: Tensor, places: Tensor, signs: Tensor) -> Tensor:
     """Bring masks in line with clicks that they contradict, about as far as the error reaches.
 
     A click that the network does not heed would leave a person without a way on: she clicks where
-    the error is deepest, so half of its depth around the click is turned over.
+    the error is deepest, so half of its depth around the click is turned over, and less where a
+    click of the other sign is near.
 
     Parameters
     ----------
     low_res_masks
-        Logits (N, M, l, l).
+        Logits (M, l, l).
     places
-        (N, P, 2) x, y of the clicks in low-res pixels, the first one's centre at 0.5.
+        (P, 2) x, y of the clicks in low-res pixels, the first one's centre at 0.5.
     signs
         (P,) 1 positive, 0 negative; others are no clicks.
     """
-    logits, side = low_res_masks.float().cpu().numpy().copy(), low_res_masks.shape[-1]
-    y, x = np.mgrid[:side, :side] + 0.5
-    changed = False
-    for row, column in np.ndindex(logits.shape[:2]):
-        for (at_x, at_y), sign in zip(places[row].tolist(), signs.tolist(), strict=True):
-            image = logits[row, column]
-            place = (min(max(int(at_y), 0), side - 1), min(max(int(at_x), 0), side - 1))
-            if sign not in (0, 1) or (image[place] > 0) == bool(sign):
-                continue
-            wrong = (image > 0) != bool(sign)
-            depth = float(ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1][place])
-            radius = np.clip(depth / 2, *OBEYED_RADII)
-            near = np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) * np.log(2) / radius**2)
-            # at that radius half of the correction is left, which is where the sign changes
-            image += (2 if sign else -2) * (np.abs(image) + 1) * near * wrong
-            changed = True
-    return torch.from_numpy(logits).to(low_res_masks) if changed else low_res_masks
+    logits = low_res_masks.float().cpu().numpy().copy()
+    is_click = (signs == 0) | (signs == 1)
+    clicks, wanted = places[is_click].numpy() - 0.5, signs[is_click].numpy() == 1
+    changed = [
+        _obey(image, click, positive, clicks[wanted != positive])
+        for image in logits
+        for click, positive in zip(clicks, wanted, strict=True)
+    ]
+    return torch.from_numpy(logits).to(low_res_masks) if any(changed) else low_res_masks
+
+
+def _obey(
+    image: NDArray[np.float32],
+    click: NDArray[np.float32],
+    positive: bool,
+    others: NDArray[np.float32],
+) -> bool:
+    """Turn (l, l) logits over around a click x, y, in place; False where they agree with it."""
+    # the logits are interpolated when they are laid into the frame
+    low = np.clip(np.floor(click), 0, len(image) - 2).astype(int)
+    part = np.s_[low[1] : low[1] + 2, low[0] : low[0] + 2]
+    along = np.clip(click - low, 0, 1)
+    weights = np.outer([1 - along[1], along[1]], [1 - along[0], along[0]])
+    if (float((image[part] * weights).sum()) > 0) == positive:
+        return False
+    sign = 1 if positive else -1
+    wrong = (image > 0) != positive
+    row, column = np.clip(np.rint(click[::-1]), 0, len(image) - 1).astype(int)
+    depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1][row, column]
+    apart = np.linalg.norm(others - click, axis=1).min(initial=np.inf)
+    radius = np.clip(min(depth, apart) / 2, *OBEYED_RADII)
+    y, x = np.mgrid[: len(image), : len(image)]
+    distance = (x - click[0]) ** 2 + (y - click[1]) ** 2
+    near = np.exp(-distance * np.log(2) / radius**2)
+    # at that radius half of the correction is left, which is about where the sign changes
+    image += 2 * sign * (np.abs(image) + 1) * near * wrong
+    if (float((image[part] * weights).sum()) > 0) != positive:
+        touched = image[part]
+        touched[weights > 0] = np.where(
+            sign * touched[weights > 0] > 0, touched[weights > 0], sign * FILLED_LOGIT
+        )
+    return True
 
 
 def hide_absent(low_res_masks: Tensor, object_score_logits: Tensor) -> Tensor:

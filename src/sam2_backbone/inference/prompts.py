@@ -40,11 +40,17 @@ class FramePrompts:
             return self.points
         return torch.cat((torch.tensor(self.box).reshape(2, 2), self.points))
 
+    @property
+    def shows_object(self) -> bool:
+        """Whether they say where the object is, not only where it is not."""
+        return self.box is not None or bool((self.labels == 1).any())
+
     def newest(self, most: int | None) -> FramePrompts:
         """Return the box, the first click and the newest, at most so many clicks; None: all."""
-        if most is None or len(self.points) <= most:
+        clicks = (self.labels >= 0).nonzero()[:, 0]
+        if most is None or len(clicks) <= most:
             return self
-        kept = [0, *range(len(self.points) - most + 1, len(self.points))]
+        kept = torch.cat((clicks[:1], clicks[len(clicks) - most + 1 :]))
         return replace(self, points=self.points[kept], labels=self.labels[kept])
 
     @property

@@ -233,8 +233,10 @@ class TileSearch:
         good = (ious >= settings.pred_iou_thresh) & (stabilities >= settings.stability_score_thresh)
         good &= shares <= settings.shares[1]
         for row, column in good.nonzero().tolist():
-            mask, view = logits[row, column], scale.views[tiles[row]]
-            is_small = bool(shares[row, column] < settings.shares[0])
+            view = scale.views[tiles[row]]
+            # cells look alike: what is not under the point is another one
+            mask = _piece_under(logits[row, column], coords[row, 0] / side)
+            is_small = float((mask > 0).float().mean()) ** 0.5 < settings.shares[0]
             if is_small or ious[row, column] < settings.confident_iou:
                 _mark(small, mask, view)
             if is_small:
@@ -267,13 +269,12 @@ class TileSearch:
             sized = to_view_size(fill_small_holes(masks[kept][:, None]), view)[:, 0].numpy()
             for row, position in enumerate(kept):
                 number = int(index[position])
-                point = scale.points[number]
                 candidate = candidate_from_logits(
-                    piece_at(sized[row], view, point),  # cells look alike: the rest is another one
+                    sized[row],
                     view,
                     iou=scale.ious[number],
                     stability=scale.stabilities[number],
-                    point=point,
+                    point=scale.points[number],
                     worth=worth[position],
                 )
                 found += [] if candidate is None else [candidate]
@@ -308,6 +309,13 @@ def _rows(features: dict[int, ImageFeatures], tiles: Sequence[int]) -> ImageFeat
         (torch.cat([p.high_res[0] for p in parts]), torch.cat([p.high_res[1] for p in parts])),
     )
     return stacked.select([distinct.index(t) for t in tiles])
+
+
+def _piece_under(mask: Tensor, place: Tensor) -> Tensor:
+    """Return low-res logits (l, l) with the piece at a place x, y in 0…1 only."""
+    side = mask.shape[-1]
+    x, y = (place * side - 0.5).tolist()
+    return torch.from_numpy(piece_at(mask.numpy(), View(0, 0, side, side), (x, y)))
 
 
 def _mark(skipped: NDArray[np.bool_], mask: Tensor, view: View) -> None:

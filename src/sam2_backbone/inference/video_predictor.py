@@ -351,6 +351,20 @@ class VideoPredictor:
         if prompts.mask is not None:
             view = _mask_view(state, prompts.mask.extent)
             return self._step.answer_mask(state, frame_idx, prompts, view)
+        answer = self._seen(state, item, frame_idx, prompts)
+        if not self.model.config.obey_clicks:
+            return answer
+        is_hidden = self.model.config.gate_object_score and answer.memory.object_score <= 0
+        if is_hidden and prompts.shows_object:
+            (answer,) = self._step.answer_points(
+                state, item, frame_idx, prompts, [answer.view], shown=True
+            )
+        return self._step.obeying(answer, prompts)
+
+    def _seen(
+        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
+    ) -> Answer:
+        """Answer points and a box through the window that shows the object best."""
         views = self._views(state, item, frame_idx, prompts)
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
         if len(answers) == 1:

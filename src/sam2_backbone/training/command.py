@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,6 +131,8 @@ def run_training(chosen: argparse.Namespace) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     engine = choose_engine(chosen.device)
+    if chosen.tensorboard and find_spec("tensorboard") is None:
+        raise ValueError("--tensorboard needs the package tensorboard: install it")
     start = None if chosen.resume else _start(chosen.weights)
     if not chosen.resume and engine.rank == 0:
         _make_room(chosen.out, overwrite=chosen.overwrite)
@@ -161,17 +165,9 @@ def run_training(chosen: argparse.Namespace) -> None:
 
 
 def tensorboard_writer(out: Path) -> Callable[[int, dict[str, float]], None]:
-    """Return what writes the means of a run for TensorBoard, into its folder.
+    """Return what writes the means of a run for TensorBoard, into its folder."""
+    from torch.utils.tensorboard import SummaryWriter
 
-    Raises
-    ------
-    ValueError
-        If the package tensorboard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("--tensorboard needs the package tensorboard: install it") from error
     writer = SummaryWriter(out / "tensorboard")
 
     def write(step: int, means: dict[str, float]) -> None:
@@ -207,6 +203,7 @@ def _make_room(out: Path, *, overwrite: bool) -> None:
         )
     for path in known:
         path.unlink()
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
 
 
 def _begun(chosen: argparse.Namespace, start: Path | None) -> tuple[SAM2Config, TrainingArgs]:

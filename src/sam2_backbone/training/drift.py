@@ -22,7 +22,8 @@ def swollen(logits: Tensor, generator: torch.Generator) -> Tensor:
     mask = (logits.detach() > 0).float()
     level = functional.avg_pool2d(mask, SOFTENING[0], stride=1, padding=SOFTENING[0] // 2)
     growth = torch.randn(logits.shape[0], 1, 1, 1, generator=generator).to(logits.device)
-    return ((level - 0.5 + GROWTH * growth) * LOGITS_PER_LEVEL).to(logits.dtype)
+    shift = (GROWTH * growth).clamp(-0.45, 0.45)  # beyond that a mask is all or nothing
+    return ((level - 0.5 + shift) * LOGITS_PER_LEVEL).to(logits.dtype)
 
 
 def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:
