@@ -389,7 +389,13 @@ class AnnotationLayers:
     @property
     def _is_shaping(self) -> bool:
         """Whether a person is in the middle of drawing a shape."""
-        return self._is_begun and self._viewer.layers.selection.active is self._shapes
+        active = self._viewer.layers.selection.active  # may be a proxy of the layer
+        return (
+            self._is_begun
+            and self._shapes is not None
+            and active is not None
+            and active.unique_id == self._shapes.unique_id
+        )
 
     def _is_in_hand(self, layer: Points | Shapes) -> bool:
         return prompt_layers.selected_owners(layer) == {self._obj_id}
