@@ -129,6 +129,9 @@ class SAM2Config:
         reads all; a network that was trained with few does not understand many.
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
+    presence_margin
+        What the object score (a logit) of a tracked frame must exceed for the object to be there; 0
+        in the published variants. Which error is worse, a network cannot know.
     window_fractions
         Sides of the windows that ``window="auto"`` tries for a click, over the input size.
     """
@@ -147,6 +150,7 @@ class SAM2Config:
     obey_clicks: bool = False
     max_clicks: int | None = None
     gate_object_score: bool = True
+    presence_margin: float = 0.0
     window_fractions: tuple[float, ...] = (1.0,)
 
     @property

@@ -111,6 +111,7 @@ MICRO_CONFIG = SAM2Config(
     exclusive_objects=True,
     obey_clicks=True,
     max_clicks=7,
+    presence_margin=0.7,
     window_fractions=(1 / 6, 1 / 3, 2 / 3, 4 / 3),
 )
 

@@ -407,3 +407,25 @@ def test_a_clicked_object_is_not_hidden(movie: Movie) -> None:
     assert logits.min() > NO_OBJECT_LOGIT
     tracked = next(iter(predictor.propagate(state, frames=[1])))
     assert float(tracked.object_scores[0]) < 0
+
+
+def test_a_margin_makes_an_object_absent_that_is_there_just_so(
+    small_model: SAM2, movie: Movie
+) -> None:
+    scores = {}
+    for margin in (0.0, 1e3):
+        torch.manual_seed(0)
+        config = replace(TEST_CONFIG, gate_object_score=True, presence_margin=margin)
+        model = build_from_config(config).eval().requires_grad_(requires_grad=False)
+        model.load_state_dict(small_model.state_dict())
+        predictor = VideoPredictor(model)
+        state = predictor.init_state(movie)
+        predictor.add_new_points_or_box(state, 0, 1, points=[[14, 16]], labels=[1])
+        result = next(iter(predictor.propagate(state, frames=[1])))
+        scores[margin] = float(result.object_scores[0])
+        memory = state.objects[1].bank.get(1)
+        assert memory is not None
+        if margin:
+            assert torch.equal(memory.obj_ptr, model.no_object_pointer)
+            assert float(memory.low_res_masks.max()) == NO_OBJECT_LOGIT
+    assert scores[1e3] == pytest.approx(scores[0.0] - 1e3, abs=0.1)

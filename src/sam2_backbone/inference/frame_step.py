@@ -273,6 +273,8 @@ class FrameStep:
         if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)
+        if self.config.gate_object_score and self.config.presence_margin:
+            prediction = self._surely_there(prediction)
         return _Tracked(items, views, features, self._gated(state, prediction).best)
 
     def _remember(self, state: VideoState, tracked: _Tracked, frame_idx: int) -> None:
@@ -285,6 +287,13 @@ class FrameStep:
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
+
+    def _surely_there(self, prediction: MaskPrediction) -> MaskPrediction:
+        """Take objects whose score does not exceed the margin for absent, their pointers too."""
+        scores = prediction.object_score_logits - self.config.presence_margin
+        absent = self.model.no_object_pointer.to(prediction.obj_ptr.dtype)
+        pointers = torch.where(scores > 0, prediction.obj_ptr, absent)
+        return replace(prediction, object_score_logits=scores, obj_ptr=pointers)
 
     def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
         # a person shows an image because the object is there: one image is never gated
