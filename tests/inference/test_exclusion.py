@@ -59,7 +59,7 @@ def test_tracked_masks_do_not_overlap(small_model: SAM2, movie: Movie, window: s
         predictor = VideoPredictor(small_model)
         predictor._step.config = replace(small_model.config, exclusive_objects=exclusive)
         state = predictor.init_state(movie, window=window)
-        for obj_id in (1, 2, 3):
+        for obj_id in (1, 3, 5):
             point = [[13 + obj_id, 15]]
             predictor.add_new_points_or_box(state, 0, obj_id, points=point, labels=[1])
         frames = {t: masks > 0 for t, _, masks in predictor.propagate_in_video(state)}
