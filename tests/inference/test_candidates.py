@@ -131,10 +131,9 @@ def test_specks_are_removed_and_holes_filled() -> None:
 def test_of_several_pieces_the_one_under_the_point_stays() -> None:
     logits = np.full((20, 30), -5.0, np.float32)
     logits[2:6, 2:6], logits[10:18, 12:28] = 5, 5
-    view = View(100, 50, 20, 30)
     small, large = logits.copy(), logits.copy()
     small[10:18, 12:28], large[2:6, 2:6] = -1, -1
-    np.testing.assert_array_equal(piece_at(logits, view, (54.0, 104.0)), small)
-    np.testing.assert_array_equal(piece_at(logits, view, (52.0, 118.0)), large)
-    np.testing.assert_array_equal(piece_at(logits, view, (0.0, 0.0)), large)
-    assert piece_at(small, view, (0.0, 0.0)) is small
+    np.testing.assert_array_equal(piece_at(logits, (4.0, 4.0)), small)
+    np.testing.assert_array_equal(piece_at(logits, (2.0, 18.0)), large)
+    np.testing.assert_array_equal(piece_at(logits, (-50.0, -100.0)), large)
+    assert piece_at(small, (-50.0, -100.0)) is small

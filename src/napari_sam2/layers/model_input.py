@@ -24,6 +24,12 @@ def is_model_input(layer: Layer) -> bool:
     return bool(layer.metadata.get(_MARK))
 
 
+def images_of(viewer: Any) -> list[Image]:
+    """List the image layers of a viewer but what shows the network's input."""
+    layers = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    return [layer for layer in layers if not is_model_input(layer)]
+
+
 def model_input_layer(viewer: Any) -> Image | None:
     """Return the layer of a viewer that shows what the network is given, if there is one."""
     found = [layer for layer in viewer.layers if is_model_input(layer)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_sam2.everything import everything_on
 from napari_sam2.layers.automatic import ShownPlane, labels_layer, shown_plane
 from napari_sam2.layers.errors import LayerRefusedError
-from napari_sam2.layers.model_input import is_model_input
+from napari_sam2.layers.model_input import images_of
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.settings import SessionSettings
 from napari_sam2.widgets.messages import sentence_of
@@ -107,11 +106,7 @@ class EverythingWidget(QWidget):
     def reset_choices(self, event: Any = None) -> None:
         """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
         chosen = self._image.currentData()
-        images = [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image) and not is_model_input(layer)
-        ]
+        images = images_of(self._viewer)
         self._image.clear()
         for layer in images:
             self._image.addItem(layer.name, layer)
@@ -161,11 +156,10 @@ class EverythingWidget(QWidget):
 
     def _settings(self, plane: ShownPlane) -> SessionSettings:
         variant = self._network.currentText()
-        chosen = self._preferences
         return SessionSettings(
             variant=variant,
-            weights=chosen.weights if variant == chosen.variant else "default",
-            device=chosen.device,
+            weights=self._preferences.weights_for(variant),
+            device=self._preferences.device,
             channels=plane.channels,
         )
 

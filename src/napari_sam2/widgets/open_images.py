@@ -11,7 +11,7 @@ from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.composition import Composition
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.image_file import image_file
-from napari_sam2.layers.model_input import is_model_input
+from napari_sam2.layers.model_input import images_of
 from napari_sam2.layers.session_layers import further_channels, image_of_session, session_of
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.session import Session
@@ -74,8 +74,7 @@ class OpenImages(QObject):
     @property
     def images(self) -> list[Image]:
         """All image layers of the viewer but what shows the network's input."""
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        return [layer for layer in layers if not is_model_input(layer)]
+        return images_of(self._viewer)
 
     @property
     def foreign_labels(self) -> list[Labels]:
@@ -129,7 +128,7 @@ class OpenImages(QObject):
         )
         if known is not None and (frame_axis is None or wanted == known.geometry):
             if variant is not None and variant != known.session.variant:
-                known.session.set_variant(variant, weights=self._weights_for(variant))
+                known.session.set_variant(variant, weights=self._preferences.weights_for(variant))
         else:
             composition = Composition(image, wanted)
             composition.include(further_channels(image, self.images))
@@ -138,7 +137,7 @@ class OpenImages(QObject):
                 variant=variant or self.variant,
                 channels=composition.channels,
                 device=self._preferences.device,
-                weights=self._weights_for(variant or self.variant),
+                weights=self._preferences.weights_for(variant or self.variant),
                 window=self._preferences.window,
                 models=self._models,
                 path=image_of_session(image) or image_file(image),
@@ -169,7 +168,7 @@ class OpenImages(QObject):
         """Have the next answers given by another network."""
         self.variant = variant
         if self.current is not None:
-            self.current.use_variant(variant, self._weights_for(variant))
+            self.current.use_variant(variant, self._preferences.weights_for(variant))
             self._preparing.start()
 
     def take_in_hand(self, opened: OpenSession) -> bool:
@@ -201,11 +200,6 @@ class OpenImages(QObject):
         self._viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         while self._sessions:
             self._sessions.popitem()[1].stop()
-
-    def _weights_for(self, variant: str) -> str:
-        """Name the weights that a person prefers, which belong to one network."""
-        chosen = self._preferences
-        return chosen.weights if variant == chosen.variant else "default"
 
     def _prepare(self) -> None:
         if self.current is not None:

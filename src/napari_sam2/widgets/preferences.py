@@ -51,6 +51,10 @@ class Preferences:
     hover_ms: int = 120
     live: bool = False
 
+    def weights_for(self, variant: str) -> str:
+        """Name the weights that a person prefers, which belong to one network."""
+        return self.weights if variant == self.variant else "default"
+
 
 def read_preferences() -> Preferences:
     """Read the preferences; the defaults where napari does not know the plugin's manifest."""

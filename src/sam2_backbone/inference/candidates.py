@@ -120,17 +120,12 @@ def first_of_duplicates(ious: Tensor, order: Sequence[int], threshold: float) ->
     return kept
 
 
-def piece_at(
-    logits: NDArray[np.float32], view: View, point: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Return (height, width) logits of a view with the piece under a point only, else the largest.
-
-    `point` is x, y in pixels of the frame.
-    """
+def piece_at(logits: NDArray[np.float32], place: tuple[float, float]) -> NDArray[np.float32]:
+    """Return (h, w) logits with the piece at a place x, y only, else with the largest."""
     pieces, count = ndimage.label(logits > 0)
     if count <= 1:
         return logits
-    row, column = round(point[1]) - view.top, round(point[0]) - view.left
+    row, column = round(place[1]), round(place[0])
     inside = 0 <= row < logits.shape[0] and 0 <= column < logits.shape[1]
     kept = int(pieces[row, column]) if inside else 0
     if not kept:

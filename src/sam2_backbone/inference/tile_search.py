@@ -313,9 +313,8 @@ def _rows(features: dict[int, ImageFeatures], tiles: Sequence[int]) -> ImageFeat
 
 def _piece_under(mask: Tensor, place: Tensor) -> Tensor:
     """Return low-res logits (l, l) with the piece at a place x, y in 0…1 only."""
-    side = mask.shape[-1]
-    x, y = (place * side - 0.5).tolist()
-    return torch.from_numpy(piece_at(mask.numpy(), View(0, 0, side, side), (x, y)))
+    x, y = (place * mask.shape[-1] - 0.5).tolist()
+    return torch.from_numpy(piece_at(mask.numpy(), (x, y)))
 
 
 def _mark(skipped: NDArray[np.bool_], mask: Tensor, view: View) -> None:

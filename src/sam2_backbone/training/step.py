@@ -322,12 +322,9 @@ class StepLoss(nn.Module):
                     loss = self._loss(answer, target, others)
                     result.loss = result.loss + CLIP_WEIGHT * loss / (num_frames - 1)
             said = answer.best
-            present = target.flatten(1).amax(1, keepdim=True) > 0  # (N, 1)
+            masks, present = said.low_res_masks, target.flatten(1).amax(1, keepdim=True) > 0
             if not prompted:
-                score = said.object_score_logits.detach()
-                present = remembered_presence(score, present, generator)
-            masks = said.low_res_masks.detach()
-            if not prompted:
+                present = remembered_presence(said.object_score_logits, present, generator)
                 is_complete = batch.complete[batch.rows]
                 masks = remembered_masks(masks, target, is_complete, generator)
             memory.store(plain, masks, said.obj_ptr, present, frame_idx, prompted=prompted)
