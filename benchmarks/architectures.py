@@ -145,15 +145,15 @@ def score(model: SAM2, sequences: list[LabelledSequence]) -> tuple[float, float]
     rng = np.random.default_rng(1)
     ious: dict[int, list[float]] = {CLICK: [], BOX: []}
     for _ in range(SCORED_CROPS):
-        image, labels, _, obj_id = drawer.draw(rng)
+        crop = drawer.draw(rng)
         chosen = choose_objects(
-            rng, labels.numpy(), count=SCORED_OBJECTS, min_area=200, always=obj_id
+            rng, crop.labels.numpy(), count=SCORED_OBJECTS, min_area=200, always=crop.obj_id
         )
         if len(chosen.obj_ids) == 0:
             continue
         rows, ids, clicks, boxes = stack_prompts([chosen])
-        target = masks_of(labels[None], rows, ids, MASK_STRIDE)
-        pixels = normalise((image[None] * 255).round().to(torch.uint8))
+        target = masks_of(crop.labels[None], rows, ids, MASK_STRIDE)
+        pixels = normalise((crop.image[None] * 255).round().to(torch.uint8))
         features = model.without_memory(model.encode_image(pixels)).select(rows)
         for kind, found in ious.items():
             prompts = first_prompts(clicks, boxes, target, kind)

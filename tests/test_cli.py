@@ -191,6 +191,8 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
         (["segment", "cell.tif", "--point", "1,1", "--dtype", "int8"], 2, "invalid choice"),
         (["everything", "cell.tif", "--window", "64"], 2, "--window"),
         (["train", ".", "--out", "run", "--minutes", "0"], 2, "above 0"),
+        (["train", ".", "--out", "run", "--rate", "3"], 2, "between 0 and 1"),
+        (["train", ".", "--out", "run", "--favour", "nuclei"], 2, "KIND=FACTOR"),
         (["train", ".", "--out", "run", "--device", "gpu"], 2, "expected auto, cpu"),
         (["models", "--out", "cell.tif"], 2, "exists already"),
         (["segment", "cell.tif", "--point", "64,1"], 1, "outside the image"),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -10,7 +11,9 @@ from sam2_backbone.training.data import (
     MIRRORED,
     CropDrawer,
     LabelledSequence,
+    areas_beyond,
     object_boxes,
+    output_grid,
     read_labels,
     read_tree,
 )
@@ -102,17 +105,45 @@ def test_crops_show_their_object_and_depend_on_the_seed_alone() -> None:
     drawer = CropDrawer([discs(), discs(1, channels=3)], size=64)
     shown = 0
     for seed in range(20):
-        image, labels, complete, obj_id = drawer.draw(np.random.default_rng(seed))
+        crop = drawer.draw(np.random.default_rng(seed))
         again = drawer.draw(np.random.default_rng(seed))
-        assert torch.equal(image, again[0])
-        assert torch.equal(labels, again[1])
-        assert image.shape == (3, 64, 64)
-        assert labels.shape == (64, 64)
-        assert complete
-        assert float(image.min()) >= 0
-        assert float(image.max()) <= 1
-        shown += int((labels == obj_id).any())
+        assert torch.equal(crop.image, again.image)
+        assert torch.equal(crop.labels, again.labels)
+        assert crop.image.shape == (3, 64, 64)
+        assert crop.labels.shape == (64, 64)
+        assert crop.complete
+        assert float(crop.image.min()) >= 0
+        assert float(crop.image.max()) <= 1
+        shown += int((crop.labels == crop.obj_id).any())
     assert shown >= 19
+
+
+def test_a_crop_knows_how_much_of_a_cut_object_it_does_not_show() -> None:
+    still = discs()
+    whole = {obj_id: int((still.labels == obj_id).sum()) for obj_id in range(1, 10)}
+    side = 30  # pixels of the frame, upright, a third of a pixel each; disc 5 is at 60, 60
+
+    def cut(left: float, top: float) -> dict[int, float]:
+        coords = (output_grid(90) + 0.5) * side + torch.tensor([left, top]) - 0.5
+        labels = read_labels(torch.from_numpy(still.labels[0].astype(np.float32)), coords)
+        return areas_beyond(labels, coords, still, 0)
+
+    assert cut(45, 45) == {}
+    assert cut(60, 45)[5] == pytest.approx(9 * whole[5] / 2, rel=0.08)  # half
+    # a whole object that touches the border lacks nothing
+    rows = np.nonzero(still.labels[0] == 5)[0]
+    assert cut(45, float(rows.min()))[5] == pytest.approx(0, abs=2)
+
+
+def test_favoured_kinds_are_drawn_more_often() -> None:
+    a, b = discs(0), replace(discs(1), kind="rare")
+    rng = np.random.default_rng(0)
+    shares = []
+    for favoured in ((), (("rare", 4.0),)):
+        drawer = CropDrawer([a, b], size=64, favoured=favoured)
+        shares.append(np.mean([drawer.choose(rng)[0].kind == "rare" for _ in range(400)]))
+    assert shares[0] == pytest.approx(0.5, abs=0.08)
+    assert shares[1] == pytest.approx(0.8, abs=0.08)
 
 
 def test_image_and_labels_stay_together() -> None:

@@ -6,6 +6,7 @@ from sam2_backbone.training.dense import dense_loss, dense_targets
 from sam2_backbone.training.drift import drifted
 from sam2_backbone.training.losses import (
     LossWeights,
+    choice_loss,
     dice_loss,
     focal_loss,
     mask_iou,
@@ -102,6 +103,32 @@ def test_only_the_best_mask_is_supervised_and_absent_objects_have_none() -> None
     lost.backward()
     assert absent.grad is None or float(absent.grad.abs().max()) == 0
     assert float(lost.detach()) > 2  # said to be present
+
+
+def test_what_lies_beyond_the_crop_counts_as_missed() -> None:
+    target = torch.zeros(2, 1, 16, 16)
+    target[:, :, :, 8:] = 1  # 128 pixels at the border
+    beyond = torch.tensor([0.0, 128.0])
+    assert mask_iou(target * 20 - 10, target, beyond).tolist() == [[1.0], [0.5]]
+    score, said = torch.full((2, 1), 9.0), torch.tensor([[1.0], [0.5]])
+    honest = prediction_loss(target * 20 - 10, said, score, target, LossWeights(), None, beyond)
+    proud = torch.ones(2, 1)
+    boast = prediction_loss(target * 20 - 10, proud, score, target, LossWeights(), None, beyond)
+    assert float(boast) == pytest.approx(float(honest) + 0.5 * LossWeights().iou / 2, abs=1e-4)
+
+
+def test_the_order_of_predicted_ious_is_learned() -> None:
+    achieved = torch.tensor([[0.9, 0.5, 0.1]])
+    right, wrong, level = ([0.7, 0.4, 0.2], [0.2, 0.4, 0.7], [0.5, 0.5, 0.5])
+    losses = [float(choice_loss(torch.tensor([said]), achieved)) for said in (right, level, wrong)]
+    assert losses[0] < 0.01
+    assert losses[1] == pytest.approx(0.4, abs=1e-6)
+    assert losses[2] > 0.79
+    assert float(choice_loss(torch.tensor([[0.3]]), torch.tensor([[0.1]]))) == 0
+    said = torch.tensor([level], requires_grad=True)
+    choice_loss(said, achieved).backward()
+    assert said.grad is not None
+    assert said.grad[0, 0] < 0 < said.grad[0, 2]
 
 
 def test_running_over_into_a_neighbour_costs_more_than_into_background() -> None:

@@ -29,6 +29,9 @@ class Stage:
         left.
     zoom
         Side of a crop in units of its central object's size, smallest and largest.
+    far_share, far_zoom
+        This share of the crops has another range of zooms, that of the windows which are tried
+        for a click: what is cut, or tiny, must be known for a bad view of the object.
     clips
         (clips, frames, objects) triples; a step with clips draws one of them. Empty: stills only.
     clip_share
@@ -47,6 +50,8 @@ class Stage:
     objects: int = 4
     corrections: int = 2
     zoom: tuple[float, float] = (1.2, 4.0)
+    far_share: float = 0.25
+    far_zoom: tuple[float, float] = (0.5, 8.0)
     clips: tuple[tuple[int, int, int], ...] = ()
     clip_share: float = 0.6
     clip_zoom: tuple[float, float] = (1.6, 3.8)
@@ -85,7 +90,10 @@ RANDOM_TRUNK_STAGES = (
 )
 
 # trained weights go on with clicks, boxes and clips at once
-FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[1], share=0.6), replace(DEFAULT_STAGES[2], share=0.4))
+FINE_TUNING_STAGES = (
+    replace(DEFAULT_STAGES[1], share=0.45, stills=12, objects=8),
+    replace(DEFAULT_STAGES[2], share=0.55, stills=10, objects=8, clip_share=0.7),
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ class TrainingArgs:
         From layer to layer of the trunk, the earlier ones learn more slowly by this factor.
     box_share, mask_share
         Of the prompts on stills; the others are clicks. The masks are wrong ones to be corrected.
+    favoured
+        (kind, factor): kinds of data that are drawn that many times more often.
     min_area
         Smaller objects are not asked for, in pixels of a crop.
     """
@@ -118,7 +128,8 @@ class TrainingArgs:
     ema_decay: float = 0.998
     box_share: float = 0.3
     mask_share: float = 0.12
-    min_area: int = 200
+    min_area: int = 100
+    favoured: tuple[tuple[str, float], ...] = ()
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 20
@@ -146,6 +157,7 @@ def args_from_json(text: str) -> TrainingArgs:
         values: dict[str, Any] = json.loads(text)
         values["stages"] = tuple(_stage(stage) for stage in values["stages"])
         values["losses"] = LossWeights(**values["losses"])
+        values["favoured"] = tuple((kind, factor) for kind, factor in values["favoured"])
         return TrainingArgs(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
@@ -154,6 +166,6 @@ def args_from_json(text: str) -> TrainingArgs:
 
 
 def _stage(values: Mapping[str, Any]) -> Stage:
-    tuples = {name: tuple(values[name]) for name in ("zoom", "clip_zoom")}
+    tuples = {name: tuple(values[name]) for name in ("zoom", "far_zoom", "clip_zoom")}
     tuples["clips"] = tuple(map(tuple, values["clips"]))
     return Stage(**{**values, **tuples})

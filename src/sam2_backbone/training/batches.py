@@ -49,8 +49,10 @@ class StepBatches(Dataset[StepBatch]):
         self.stage = stage
         self.stage_index = stage_index
         self.args = args
-        self.drawer = CropDrawer(sequences, size=stage.input_size, zoom=stage.zoom)
-        followed = CropDrawer(sequences, size=stage.input_size, zoom=stage.clip_zoom)
+        self.drawer, self.far_drawer, followed = (
+            CropDrawer(sequences, size=stage.input_size, zoom=zoom, favoured=args.favoured)
+            for zoom in (stage.zoom, stage.far_zoom, stage.clip_zoom)
+        )
         lengths = {num_frames for _, num_frames, _ in stage.clips}
         self.clips = {n: ClipMaker(followed, MotionRange().over(n)) for n in lengths}
 
@@ -71,15 +73,25 @@ class StepBatches(Dataset[StepBatch]):
 
     def _stills(self, rng: np.random.Generator) -> StillBatch:
         stage, args = self.stage, self.args
-        drawn = [self.drawer.draw(rng) for _ in range(stage.stills)]
-        min_area = args.min_area
+        drawn = [
+            (self.far_drawer if rng.random() < stage.far_share else self.drawer).draw(rng)
+            for _ in range(stage.stills)
+        ]
         prompts = [
             choose_objects(
-                rng, labels.numpy(), count=stage.objects, min_area=min_area, always=obj_id
+                rng,
+                crop.labels.numpy(),
+                count=stage.objects,
+                min_area=args.min_area,
+                always=crop.obj_id,
             )
-            for _, labels, _, obj_id in drawn
+            for crop in drawn
         ]
         rows, obj_ids, clicks, boxes = stack_prompts(prompts)
+        beyond = [
+            drawn[row].beyond.get(obj_id, 0.0)
+            for row, obj_id in zip(rows.tolist(), obj_ids.tolist(), strict=True)
+        ]
         # the same number of each kind in every step: shapes that come back are compiled once
         boxes_asked, masks_asked = (
             round(share * len(rows)) for share in (args.box_share, args.mask_share)
@@ -89,14 +101,15 @@ class StepBatches(Dataset[StepBatch]):
         kinds[boxes_asked : boxes_asked + masks_asked] = MASK
         kinds = rng.permutation(kinds)
         return StillBatch(
-            images=torch.stack([to_bytes(image) for image, _, _, _ in drawn]),
-            labels=torch.stack([labels for _, labels, _, _ in drawn]),
-            complete=torch.tensor([complete for _, _, complete, _ in drawn]),
+            images=torch.stack([to_bytes(crop.image) for crop in drawn]),
+            labels=torch.stack([crop.labels for crop in drawn]),
+            complete=torch.tensor([crop.complete for crop in drawn]),
             rows=rows,
             obj_ids=obj_ids,
             clicks=clicks,
             boxes=boxes,
             kinds=torch.from_numpy(kinds),
+            beyond=torch.tensor(beyond),
         )
 
     def _clips(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import re
 import shutil
 import signal
@@ -80,6 +81,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the curves for TensorBoard too, in RUN/tensorboard; needs the package tensorboard",
     )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        help=f"highest learning rate (that of the recipe; fine-tuning: {FINE_TUNING_RATE:g})",
+    )
+    parser.add_argument(
+        "--favour",
+        metavar="KIND=FACTOR",
+        type=_favoured,
+        action="append",
+        default=[],
+        help="draw a kind of images that many times more often; may be given for several kinds",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
     parser.add_argument(
@@ -98,6 +112,27 @@ def device_name(text: str) -> str:
     if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
         return text
     raise argparse.ArgumentTypeError(f"expected auto, cpu, mps, cuda or cuda:1, got {text!r}")
+
+
+def _favoured(text: str) -> tuple[str, float]:
+    kind, _, factor = text.rpartition("=")
+    try:
+        number = float(factor)
+    except ValueError:
+        number = 0.0
+    if not kind or not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected KIND=FACTOR, like nuclei=2, got {text!r}")
+    return kind, number
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return rate
 
 
 def _minutes(text: str) -> float:
@@ -250,17 +285,20 @@ def training_args(chosen: argparse.Namespace) -> TrainingArgs:
         minutes=DEFAULT_MINUTES if chosen.minutes is None else chosen.minutes,
         seed=chosen.seed,
         loader_workers=chosen.workers,
+        favoured=tuple(chosen.favour),
     )
-    if chosen.weights is None and chosen.trunk == "random":
-        return replace(args, stages=RANDOM_TRUNK_STAGES, learning_rate=8e-4)
-    if chosen.weights is None:
-        return replace(args, pretrained_trunk=True, layer_decay=PRETRAINED_DECAY)
-    return replace(
-        args,
-        stages=FINE_TUNING_STAGES,
-        learning_rate=FINE_TUNING_RATE,
-        layer_decay=FINE_TUNING_DECAY,
-    )
+    if chosen.weights is not None:
+        args = replace(
+            args,
+            stages=FINE_TUNING_STAGES,
+            learning_rate=FINE_TUNING_RATE,
+            layer_decay=FINE_TUNING_DECAY,
+        )
+    elif chosen.trunk == "random":
+        args = replace(args, stages=RANDOM_TRUNK_STAGES, learning_rate=8e-4)
+    else:
+        args = replace(args, pretrained_trunk=True, layer_decay=PRETRAINED_DECAY)
+    return args if chosen.rate is None else replace(args, learning_rate=chosen.rate)
 
 
 def _start(weights: str | None) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,6 +172,47 @@ class CropSource:
     obj_id: int
 
 
+@dataclass(frozen=True)
+class Crop:
+    """An augmented crop.
+
+    Attributes
+    ----------
+    image : float32 0…1, (3, S, S).
+    labels : int64, (S, S).
+    complete : whether every object is labelled.
+    obj_id : the object that it was drawn around.
+    beyond : area outside of the crop of each object that the crop's border cuts, in crop pixels.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    complete: bool
+    obj_id: int
+    beyond: Mapping[int, float]
+
+
+def areas_beyond(
+    labels: torch.Tensor, coords: torch.Tensor, sequence: LabelledSequence, frame_idx: int
+) -> dict[int, float]:
+    """Return how much of each cut object lies outside of a crop, in crop pixels.
+
+    `labels` (S, S) are those of the crop, `coords` (S, S, 2) where its pixels are in the frame.
+    """
+    border = torch.cat((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
+    cut = set(torch.unique(border).tolist()) - {0}
+    right, down = coords[:-1, 1:] - coords[:-1, :-1], coords[1:, :-1] - coords[:-1, :-1]
+    # frame pixels that one crop pixel covers
+    grain = float((right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).abs().mean())
+    beyond: dict[int, float] = {}
+    for obj_id, y0, x0, y1, x1 in sequence.boxes[frame_idx].tolist():
+        if obj_id in cut:
+            part = sequence.labels[frame_idx, y0:y1, x0:x1]
+            whole = np.count_nonzero(part == obj_id) / grain
+            beyond[obj_id] = max(whole - float((labels == obj_id).sum()), 0.0)
+    return beyond
+
+
 def read_labels(labels: torch.Tensor, coords: torch.Tensor) -> torch.Tensor:
     """Sample labels (H, W) at pixel coordinates (S, S, 2) as `read_pixels` does, int64.
 
@@ -221,7 +262,17 @@ def output_grid(size: int) -> torch.Tensor:
 
 
 class CropDrawer:
-    """Draws crops around random objects, kinds balanced against each other."""
+    """Draws crops around random objects, kinds balanced against each other.
+
+    Parameters
+    ----------
+    size
+        Side of the crops in pixels.
+    zoom
+        Side of a crop in units of its object's size, smallest and largest.
+    favoured
+        (kind, factor): how many times more often a kind is drawn than its balance says.
+    """
 
     def __init__(
         self,
@@ -229,6 +280,7 @@ class CropDrawer:
         *,
         size: int,
         zoom: tuple[float, float] = (1.3, 7.0),
+        favoured: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.sequences = list(sequences)
         self.size = size
@@ -240,6 +292,7 @@ class CropDrawer:
         moving = [any(self.sequences[i].num_frames > 1 for i in rows) for rows in self._by_kind]
         floors = np.where(moving, VIDEO_FLOOR, KIND_FLOOR)
         weights = np.maximum(weights / weights.sum(), floors)
+        weights = weights * np.asarray([dict(favoured).get(kind, 1.0) for kind in kinds])
         self._weights = weights / weights.sum()
         self.grid = output_grid(size)
 
@@ -314,15 +367,16 @@ class CropDrawer:
             coords = (coords + 0.5) / factor - 0.5
         return CropSource(image, labels, coords, sequence.complete, obj_id)
 
-    def draw(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, bool, int]:
-        """Return an augmented crop: image (3, S, S) 0…1, labels (S, S) int64, complete, id."""
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """Return an augmented crop around an object."""
         sequence, frame_idx = self.choose(rng)
         coords, obj_id = self.place(rng, sequence, frame_idx)
         source = self.source(sequence, frame_idx, coords, obj_id)
         image = read_pixels(source.image, source.coords, mode="bilinear")
         labels = read_labels(source.labels, source.coords)
         look = draw_look(rng)
-        return apply_look(image, look, rng), labels, source.complete, obj_id
+        beyond = areas_beyond(labels, coords, sequence, frame_idx)
+        return Crop(apply_look(image, look, rng), labels, source.complete, obj_id, beyond)
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KEPT_WEIGHT = 0.5  # of the mask with the highest predicted IoU, beside the best one
+CHOICE_SOFTNESS = 0.05  # predicted IoU whose difference makes a choice between masks sure
 ABSENT_WEIGHT = 3.0  # of an absent object in the presence term: few are
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms (arXiv 2408.00714, appendix D), and two of our own.
+    """Weights of the terms (arXiv 2408.00714, appendix D), and three of our own.
 
-    `dense` is the auxiliary task. `neighbours` is what a pixel of another object counts more in the
-    focal loss: cells touch, and a mask must not run over into the next. `focal_alpha` is the weight
-    of the object's pixels there, 0.25 in the paper: with that an uncertain pixel of the outline is
-    left out, and on masks of 48 x 48 pixels outlines are a good part of a cell.
+    `choice` is what the mask that is kept has less IoU than the best one, so that the order of
+    predicted IoUs is learned beside their values. `dense` is the auxiliary task. `neighbours` is
+    what a pixel of another object counts more in the focal loss: cells touch, and a mask must not
+    run over into the next. `focal_alpha` is the weight of the object's pixels there, 0.25 in the
+    paper: with that an uncertain pixel of the outline is left out, and on masks of 48 x 48 pixels
+    outlines are a good part of a cell. `iou` is twice that of the paper: here it also decides
+    between windows.
     """
 
     focal: float = 20.0
     focal_alpha: float = 0.5
     dice: float = 1.0
-    iou: float = 1.0
+    iou: float = 2.0
+    choice: float = 2.0
     presence: float = 1.0
     dense: float = 1.0
     neighbours: float = 2.0
@@ -55,12 +60,28 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - overlap / (probability.sum(2) + truth.sum(2) + 1)
 
 
-def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of `logits > 0` with `target > 0.5`, (N, M); 1 where both are empty."""
+def mask_iou(logits: Tensor, target: Tensor, beyond: Tensor | None = None) -> Tensor:
+    """IoU of `logits > 0` with `target > 0.5`, (N, M); 1 where both are empty.
+
+    `beyond` is (N,) mask pixels of the object outside of the crop, which no mask can reach: a
+    window that is too small must not look as good as one that shows the whole object.
+    """
     predicted, truth = (logits > 0).flatten(2), (target > 0.5).flatten(2)
     overlap = (predicted & truth).sum(2).float()
     union = (predicted | truth).sum(2).float()
+    if beyond is not None:
+        union = union + beyond[:, None]
     return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+def choice_loss(iou_predictions: Tensor, achieved: Tensor) -> Tensor:
+    """IoU that is lost by keeping the mask whose predicted IoU is highest, softly; (N, M) to (N,).
+
+    The predictions make a softmax over the masks, and the loss is the best IoU less the expected
+    one: zero where the best mask is surely kept, or all are equally good.
+    """
+    kept = torch.softmax(iou_predictions / CHOICE_SOFTNESS, 1)
+    return achieved.amax(1) - (kept * achieved).sum(1)
 
 
 def prediction_loss(
@@ -70,6 +91,7 @@ def prediction_loss(
     target: Tensor,
     weights: LossWeights,
     others: Tensor | None = None,
+    beyond: Tensor | None = None,
 ) -> Tensor:
     """Loss of one prediction, the mean over objects.
 
@@ -84,6 +106,8 @@ def prediction_loss(
         (N, 1, h, w) coverage 0…1; an absent object has no mask loss.
     others
         (N, 1, h, w) coverage 0…1 by the other objects of the frame; None where it does not matter.
+    beyond
+        (N,) as `mask_iou` takes it.
     """
     logits, iou_predictions = logits.float(), iou_predictions.float()
     present = (target.flatten(1).amax(1) > 0).float()
@@ -95,11 +119,12 @@ def prediction_loss(
     # the one that is kept in use must be good too, be it the best or not
     kept = masks.gather(1, iou_predictions.argmax(1, keepdim=True))[:, 0]
     with torch.no_grad():
-        achieved = mask_iou(logits, truth)
-    quality = (iou_predictions - achieved).abs().mean(1)
+        achieved = mask_iou(logits, truth, beyond)
+    quality = weights.iou * (iou_predictions - achieved).abs().mean(1)
+    quality = quality + weights.choice * choice_loss(iou_predictions, achieved)
     rarity = torch.where(present > 0, 1.0, ABSENT_WEIGHT)
     score = object_score_logits[:, 0].float()
     presence = F.binary_cross_entropy_with_logits(score, present, weight=rarity)
     seen = present.sum().clamp(min=1)
-    supervised = ((best + KEPT_WEIGHT * kept + weights.iou * quality) * present).sum() / seen
+    supervised = ((best + KEPT_WEIGHT * kept + quality) * present).sum() / seen
     return supervised + weights.presence * presence

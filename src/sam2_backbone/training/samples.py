@@ -36,10 +36,10 @@ class SampleSheet:
         drawer = CropDrawer(self._sequences, size=self._size, zoom=(1.3, 3.0))
         tiles: list[NDArray[np.uint8]] = []
         while len(tiles) < self._count:
-            image, labels, _, obj_id = drawer.draw(rng)
-            truth = (labels == obj_id).numpy()
+            crop = drawer.draw(rng)
+            truth = (crop.labels == crop.obj_id).numpy()
             if truth.any():
-                pixels = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+                pixels = (crop.image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
                 tiles.append(self._tile(model, pixels, truth, first_click(rng, truth)))
         rows = [tiles[i : i + _COLUMNS] for i in range(0, len(tiles), _COLUMNS)]
         sheet = np.concatenate([np.concatenate(row, 1) for row in rows if len(row) == _COLUMNS])

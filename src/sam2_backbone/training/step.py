@@ -64,6 +64,8 @@ class StillBatch:
         (N, 2) x, y and (N, 4) edges in model pixels.
     kinds
         (N,) CLICK, BOX or MASK.
+    beyond
+        (N,) area of each prompted object outside of its crop, in model pixels.
     """
 
     images: Tensor
@@ -74,6 +76,7 @@ class StillBatch:
     clicks: Tensor
     boxes: Tensor
     kinds: Tensor
+    beyond: Tensor
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ class StepLoss(nn.Module):
             rows, ids = batch.rows[chosen], batch.obj_ids[chosen]
             target = masks_of(batch.labels, rows, ids, MASK_STRIDE)
             others = others_of(batch.labels, rows, target, MASK_STRIDE)
+            beyond = batch.beyond[chosen] / MASK_STRIDE**2
             marked = self.model.without_memory(features.select(rows))
             # a mask that is shown is one that a person corrects: of a tracked frame, for example
             shown = drifted(true_logits(target), generator)
@@ -242,8 +246,8 @@ class StepLoss(nn.Module):
                 asked, other = (
                     (several, single) if kind == CLICK and turn == 0 else (single, several)
                 )
-                loss = self._loss(asked, target, others)
-                loss = loss + OTHER_WEIGHT * self._loss(other, target, others)
+                loss = self._loss(asked, target, others, beyond)
+                loss = loss + OTHER_WEIGHT * self._loss(other, target, others, beyond)
                 # every answer counts alike: the first ones are most, and what a person sees
                 result.loss = result.loss + share * len(target) * loss
                 best = asked.best.low_res_masks.detach()
@@ -253,13 +257,20 @@ class StepLoss(nn.Module):
                     kept = torch.randperm(len(target), generator=generator)
                     kept = kept[: next_length(len(target))].to(target.device)
                     target, others, best = target[kept], others[kept], best[kept]
+                    beyond = beyond[kept]
                     marked = marked.select(kept)
                     coords, signs = correction_clicks(
                         best, target, stride=MASK_STRIDE, generator=generator
                     )
                     prompts = add_click(keep_rows(prompts, kept), coords, signs, best)
 
-    def _loss(self, answer: MaskPrediction, target: Tensor, others: Tensor) -> Tensor:
+    def _loss(
+        self,
+        answer: MaskPrediction,
+        target: Tensor,
+        others: Tensor,
+        beyond: Tensor | None = None,
+    ) -> Tensor:
         return prediction_loss(
             answer.low_res_masks,
             answer.iou_predictions,
@@ -267,6 +278,7 @@ class StepLoss(nn.Module):
             target,
             self.weights,
             others,
+            beyond,
         )
 
     def _clips(
