@@ -118,6 +118,9 @@ class SAM2Config:
     drop_far_pieces
         Drop pieces of tracked masks that were no part of the last mask where another piece was; for
         networks that look for what is like the object. Only with `draw_last_mask`.
+    last_shape_weight
+        How much doubtful pixels of a tracked mask follow the shape that the object had last, a
+        logit; 0 in the published variants. Only with `draw_last_mask`.
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.
@@ -146,6 +149,7 @@ class SAM2Config:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     draw_last_mask: bool = False
     drop_far_pieces: bool = False
+    last_shape_weight: float = 0.0
     exclusive_objects: bool = False
     obey_clicks: bool = False
     max_clicks: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sam2_backbone.inference.postprocess import drop_far_pieces, obey_clicks
+from sam2_backbone.inference.postprocess import drop_far_pieces, lean_on_last, obey_clicks
 from sam2_backbone.inference.prompts import FramePrompts
 
 
@@ -31,6 +31,27 @@ def test_an_object_that_has_left_its_place_keeps_all_pieces() -> None:
     moved = logits(CELL, NEIGHBOUR)
     assert torch.equal(drop_far_pieces(moved, logits((20, 2, 24, 6))), moved)
     assert torch.equal(drop_far_pieces(moved, logits()), moved)
+
+
+def test_a_doubtful_outline_follows_the_last_shape_wherever_it_is_now() -> None:
+    last = logits((8, 8, 16, 12))
+    answer = logits((18, 20, 26, 24))  # the same cell, ten down and twelve right
+    truth = answer > 0
+    answer[..., 21:23, 20:24] = -0.4  # a gap
+    answer[..., 16:18, 20:24] = answer[..., 26:28, 20:24] = 0.4  # doubtful rims
+    assert int(((answer > 0) ^ truth).sum()) == 24
+    assert torch.equal(lean_on_last(answer, last, 1.0) > 0, truth)
+    sure = logits((18, 20, 30, 24))  # what is sure has its way
+    assert torch.equal(lean_on_last(sure, last, 1.0) > 0, sure > 0)
+
+
+def test_an_empty_mask_tells_no_shape() -> None:
+    back, gone = logits(CELL), torch.full((1, 1, 32, 32), -1024.0)
+    assert torch.equal(lean_on_last(back, gone, 1.0), back)
+    assert torch.equal(lean_on_last(gone, back, 1.0), gone)
+    both = lean_on_last(torch.cat([back, gone], 1), back, 1.0)
+    assert torch.equal(both[:, 1:], gone)
+    assert float(both[:, :1].max()) > 5
 
 
 INSIDE, OUTSIDE = torch.tensor([1], dtype=torch.int32), torch.tensor([0], dtype=torch.int32)

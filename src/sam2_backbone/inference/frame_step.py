@@ -16,6 +16,7 @@ from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
     fill_small_holes,
     hide_absent,
+    lean_on_last,
     obey_clicks,
 )
 from sam2_backbone.inference.prompts import FramePrompts
@@ -270,6 +271,9 @@ class FrameStep:
             Prompts(mask_input=last),
             multimask_output=True,
         )
+        if last is not None and self.config.last_shape_weight:
+            leaning = lean_on_last(prediction.low_res_masks, last, self.config.last_shape_weight)
+            prediction = replace(prediction, low_res_masks=leaning)
         if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)

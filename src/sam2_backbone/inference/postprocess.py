@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -58,6 +59,47 @@ def drop_far_pieces(low_res_masks: Tensor, last: Tensor) -> Tensor:
         return low_res_masks
     is_far = torch.from_numpy(far).to(low_res_masks.device)
     return torch.where(is_far, DROPPED_LOGIT, low_res_masks)
+
+
+def lean_on_last(low_res_masks: Tensor, last: Tensor, weight: float) -> Tensor:
+    """Pull doubtful pixels of tracked masks towards the shape that the object had last.
+
+    A network that draws every frame anew wanders off over many of them; what it is sure of it keeps
+    here. The last mask is laid over each answer by the middles of both, so that it tells the shape
+    and not the place; where one of them is empty it tells nothing.
+
+    Parameters
+    ----------
+    low_res_masks, last
+        Logits (N, M, l, l) and (N, 1, l, l), of the same views.
+    weight
+        The logit that a sure pixel of the last mask adds, or takes away.
+    """
+    masks, before = (low_res_masks > 0).float(), (last > 0).float()
+    both = masks.flatten(2).any(2) & before.flatten(2).any(2)  # (N, M)
+    moved = torch.where(both[..., None], _middles(masks) - _middles(before), 0.0)
+    side, (rows, columns) = last.shape[-1], masks.shape[:2]
+    line = torch.arange(side, dtype=torch.float32, device=last.device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    places = torch.stack((x, y), -1) - moved[:, :, None, None]  # (N, M, l, l, 2)
+    shape = F.grid_sample(
+        torch.tanh(last.float() / 2).expand(-1, columns, -1, -1).reshape(-1, 1, side, side),
+        ((places + 0.5) / side * 2 - 1).reshape(-1, side, side, 2),
+        padding_mode="border",
+        align_corners=False,
+    )
+    pull = shape.view(rows, columns, side, side) * both[..., None, None]
+    return low_res_masks + weight * pull
+
+
+def _middles(masks: Tensor) -> Tensor:
+    """Return x, y of the centre of mass of (N, M, l, l) masks, (N, M, 2)."""
+    line = torch.arange(masks.shape[-1], dtype=torch.float32, device=masks.device)
+    mass = masks.sum((2, 3)).clamp(min=1)
+    return (
+        torch.stack(((masks.sum(2) * line).sum(-1), (masks.sum(3) * line).sum(-1)), -1)
+        / (mass[..., None])
+    )
 
 
 def obey_clicks(low_res_masks: Tensor, places: Tensor, signs: Tensor) -> Tensor:
