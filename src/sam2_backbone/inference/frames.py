@@ -200,12 +200,16 @@ def _natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order of their names: its frames."""
+    images = (path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted(images, key=_natural_key)
+
+
 def _folder(folder: Path) -> FrameSource:
     from skimage.io import imread
 
-    paths = sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES), key=_natural_key
-    )
+    paths = image_files(folder)
     if not paths:
         raise FrameReadError(f"the folder {folder} holds no images (PNG, JPEG, TIFF, BMP)")
 
