@@ -60,7 +60,11 @@ def write_folders(results: ResultMasks, part: Path, calibration: Calibration) ->
 
     part.mkdir()
     own_folders.mark(part, "sav")
-    video_id = part.stem if results.source is None else results.source.stem
+    video_id = (
+        part.stem.removesuffix("_sav")
+        if results.source is None
+        else results.source.name.split(".")[0]
+    )
     for frame_idx in range(results.num_frames):
         for obj_id, mask in results.masks(frame_idx).items():
             whole = mask.to_array(results.height, results.width)
