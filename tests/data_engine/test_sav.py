@@ -109,6 +109,16 @@ def test_masks_are_written_as_they_come(annotation) -> None:
         list(stream_sav(file, annotation.video, annotation.masklets, [{3: Rle.empty((2, 2))}]))
 
 
+@pytest.mark.parametrize(
+    ("num_frames", "num_annotated", "step"),
+    [(483, 121, 4), (9, 3, 4), (9, 9, 1), (1, 1, 1), (20, 10, 2), (30, 3, 10), (5, 8, 1)],
+)
+def test_how_many_frames_lie_in_between(annotation, num_frames, num_annotated, step) -> None:
+    video = replace(annotation.video, frame_count=num_frames)
+    masklet = Masklet(1, (square(2),) * num_annotated)
+    assert SavAnnotation(video, (masklet,)).frame_step == step
+
+
 def test_no_object_and_no_frame(annotation, tmp_path: Path) -> None:
     for empty in (
         replace(annotation, masklets=()),

@@ -13,6 +13,7 @@ from sam2_backbone.errors import AnnotationError
 
 MaskletType = Literal["manual", "auto"]
 
+_SAV_STEP = 4  # videos of 24 frames a second are annotated at 6
 #: Areas in pixels below which a masklet counts as small and as medium.
 _SMALL, _MEDIUM = 32**2, 96**2
 
@@ -83,8 +84,12 @@ class SavAnnotation:
 
     @property
     def frame_step(self) -> int:
-        """From one annotated frame to the next: 4 in SA-V, whose videos have 24 frames a second."""
-        return max(round(self.video.frame_count / max(self.num_annotated, 1)), 1)
+        """From one annotated frame to the next, which no field tells: 4 in SA-V if that fits."""
+        num_frames, num_annotated = self.video.frame_count, max(self.num_annotated, 1)
+        for step in (1, _SAV_STEP):
+            if -(-num_frames // step) == num_annotated:
+                return step
+        return max(round(num_frames / num_annotated), 1)
 
 
 @dataclass

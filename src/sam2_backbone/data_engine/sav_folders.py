@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -164,17 +164,16 @@ def find_clips(path: Path) -> tuple[SavClip, ...]:
     Parameters
     ----------
     path
-        A JSON file of annotations; a folder of such files and videos; the folder that holds
-        ``JPEGImages_24fps`` and ``Annotations_6fps``; one of these two; or that of one video in
-        one of them.
+        A JSON file, taken for one of annotations; a folder of such files and videos; the folder
+        that holds ``JPEGImages_24fps`` and ``Annotations_6fps``; one of these two; or that of one
+        video in one of them.
 
     Returns
     -------
     Empty where it is none of these.
     """
     if path.is_file():
-        video_id = _video_of(path)
-        return () if video_id is None else (_clip_of_files(path.parent, video_id),)
+        return (_clip_of_file(path),) if path.suffix.lower() == ".json" else ()
     if not path.is_dir():
         return ()
     if path.name in (FRAMES, MASKS):
@@ -191,6 +190,12 @@ def find_clips(path: Path) -> tuple[SavClip, ...]:
 def _video_of(file: Path) -> str | None:
     match = re.fullmatch(r"(.+)_(manual|auto)", file.stem)
     return match[1] if match and file.suffix.lower() == ".json" else None
+
+
+def _clip_of_file(path: Path) -> SavClip:
+    """Return the video of a JSON file; of one with a name of its own, that file alone."""
+    clip = _clip_of_files(path.parent, _video_of(path) or path.stem)
+    return clip if clip.annotations else replace(clip, annotations=(path,))
 
 
 def _clip_of_files(folder: Path, video_id: str) -> SavClip:
