@@ -91,7 +91,7 @@ def test_every_promised_format_is_read_and_written(manifest: PluginManifest) -> 
         suffixes = writers[name].filename_extensions
         assert suffixes == ([chosen.suffix] if chosen.suffix else [])
     # a .json without a word is a session, for napari takes the first that fits
-    assert list(writers)[0] == "write_session"
+    assert next(iter(writers)) == "write_session"
 
 
 def test_console_script() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_sam2.layers.sav_layers import clip_layers, frames_layer
 from napari_sam2.layers.session_layers import LayerData
+from napari_sam2.layers.zarr_layers import is_image_zarr, zarr_layer
 from sam2_backbone.data_engine.sav import is_sav
 from sam2_backbone.data_engine.sav_folders import find_clips
 from sam2_backbone.errors import AnnotationError
@@ -29,9 +30,16 @@ def sav_reader(path: str | Sequence[str]) -> Read | None:
 
 
 def folder_reader(path: str | Sequence[str]) -> Read | None:
-    """Return what opens a folder of SA-V, or one of images as a movie; None for another folder."""
+    """
+    Return what opens a folder, None for one of something else.
+
+    napari asks the plugin for every folder: besides those of SA-V it opens folders of images as a
+    movie, and zarrs.
+    """
     if not isinstance(path, (str, Path)) or not Path(path).is_dir():
         return None
+    if is_image_zarr(Path(path)):
+        return _open_zarr
     if find_clips(Path(path)):
         return _open_clip
     return _open_frames if image_files(Path(path)) else None
@@ -39,6 +47,10 @@ def folder_reader(path: str | Sequence[str]) -> Read | None:
 
 def _open_frames(path: Any) -> list[LayerData]:
     return [frames_layer(as_frame_source(Path(path)), Path(path))]
+
+
+def _open_zarr(path: Any) -> list[LayerData]:
+    return [zarr_layer(Path(path))]
 
 
 def _open_clip(path: Any) -> list[LayerData]:
