@@ -399,35 +399,7 @@ def replay(
     target = None if out is None else Path(out)
     if target is not None:
         check_target(target, overwrite=overwrite)
-    again = replayed_to(
-        target,
-        session,
-        image,
-        variant=variant,
-        device=device,
-        progress=progress,
-        models=models,
-        predictor_factory=predictor_factory,
-    )
-    if target is not None:
-        return target
-    stacked = np.stack([again.labels(frame_idx) for frame_idx in range(again.num_frames)])
-    return stacked[0] if again.num_frames == 1 else stacked
-
-
-def replayed_to(
-    target: Path | None,
-    session: str | Path,
-    image: Any = None,
-    *,
-    variant: str | None = None,
-    device: str | None = None,
-    format_name: str | None = None,
-    progress: bool = True,
-    models: ModelHub | None = None,
-    predictor_factory: PredictorFactory | None = None,
-) -> Session:
-    """Replay a session, write the results to `target` as `tracked_to` does, and return it."""
+    # warnings are for the caller: nothing may come between this and `replaying`
     again, steps, total = replaying(
         Path(session),
         image,
@@ -436,9 +408,38 @@ def replayed_to(
         models=models,
         predictor_factory=predictor_factory,
     )
+    _finish_replay(again, steps, total, target, progress=progress)
+    if target is not None:
+        return target
+    stacked = np.stack([again.labels(frame_idx) for frame_idx in range(again.num_frames)])
+    return stacked[0] if again.num_frames == 1 else stacked
+
+
+def replayed_to(
+    target: Path,
+    session: Path,
+    image: Any = None,
+    *,
+    variant: str | None = None,
+    device: str | None = None,
+    format_name: str | None = None,
+) -> None:
+    """Replay a session, and write the results to `target` as `tracked_to` does."""
+    again, steps, total = replaying(session, image, variant=variant, device=device)
+    _finish_replay(again, steps, total, target, format_name)
+
+
+def _finish_replay(
+    again: Session,
+    steps: Iterator[None],
+    total: int,
+    target: Path | None,
+    format_name: str | None = None,
+    *,
+    progress: bool = True,
+) -> None:
     for _ in shown(steps, title="Replaying", total=total, wanted=progress):
         pass
     if target is not None:
         as_movie = again.num_frames > 1
         _write(again, target, format_name, as_movie=as_movie, progress=progress)
-    return again
