@@ -45,8 +45,8 @@ a prompt file is JSON, a list with one entry per object and frame (x, y in pixel
   [{"frame_idx": 0, "obj_id": 1, "points": [[105, 80], [120, 90]], "point_labels": [1, 0]},
    {"frame_idx": 0, "obj_id": 2, "box": [10, 20, 60, 75]},
    {"frame_idx": 9, "obj_id": 2, "mask": {"size": [height, width], "counts": [runs]}}]
-point_labels are 1 (inside the object) and 0 (outside); a mask is an uncompressed COCO run
-length encoding. A session saved by the widget may be given instead."""
+point_labels are 1 (inside the object) and 0 (outside); a mask is a COCO run length encoding,
+its counts a list or compressed text. A session saved by the widget may be given instead."""
 
 _OTHER = "instead of the one the session was computed with; the masks then differ"
 

@@ -13,6 +13,8 @@ from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from fakes import moving_discs
+from napari_sam2.session import files
+from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.exchange import FORMATS
 from napari_sam2.widgets.command_table import Command
 from napari_sam2.widgets.main_widget import annotate
@@ -124,6 +126,10 @@ def test_napari_saves_labels_of_the_panel(tracked, messages, tmp_path, monkeypat
         # as the dialog of napari does with the kind that was chosen there
         saved = viewer.layers.save(typed, selected=True, _writer=entries[title])
         assert saved == [str(tmp_path / NAMES[name])]
+    # whoever asks for a session gets one, whatever its name
+    session = str(tmp_path / "a_coco.json")
+    viewer.layers.save(session, selected=True, _writer=entries["SAM 2 session"])
+    assert files.is_session(tmp_path / "a_coco.json")
     check(tmp_path, tracked.session)
     assert messages == []
 
@@ -143,6 +149,8 @@ def test_scripts_save_any_labels_by_their_name(viewer, tmp_path, monkeypatch) ->
     layer.save(str(tmp_path / "cells.geff"))
     axes = zarr.open(str(tmp_path / "cells.geff"), mode="r").attrs["geff"]["axes"]
     assert [axis["scaled_unit"] for axis in axes] == ["minute", "micrometer", "micrometer"]
+    with pytest.raises(SessionFileError, match=r"ends in _coco\.json or _manual\.json"):
+        layer.save(str(tmp_path / "cells.json"), plugin="napari-sam2")
     # what napari itself writes stays its own
     layer.save(str(tmp_path / "plain"))
     assert (tmp_path / "plain.tif").is_file()

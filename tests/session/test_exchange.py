@@ -173,6 +173,16 @@ def test_geff(session, tmp_path) -> None:
     assert sorted(steps.tolist()) == [1] * 11 + [3]  # over the frames 3 and 4
 
 
+def test_slices_of_a_stack_are_no_time(session, tmp_path) -> None:
+    results, microns = SessionMasks(session), Calibration((0.5, 0.5), "um", 3.0, "µm")
+    list(export_results(results, tmp_path / "a.geff", "geff", microns))
+    axis = zarr.open(str(tmp_path / "a.geff"), mode="r").attrs["geff"]["axes"][0]
+    assert (axis["name"], axis["type"], axis["unit"]) == ("z", "space", "pixel")
+    assert (axis["scale"], axis["scaled_unit"]) == (3.0, "micrometer")
+    list(export_results(results, tmp_path / "a_manual.json", "sav", microns))
+    assert read_sav(tmp_path / "a_manual.json").video.duration is None
+
+
 @pytest.mark.parametrize("is_empty", [True, False])
 def test_geff_by_its_own_program(session, tmp_path, is_empty) -> None:
     validate = pytest.importorskip("geff.validate.structure")

@@ -29,18 +29,18 @@ def session_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]
 
 
 def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save the session whose labels layer is given, or what else the name asks for.
+    """Save the session whose labels layer is given; of other labels what the name asks for.
 
     Raises
     ------
     SessionFileError
         It is not the labels layer of a panel.
     """
+    if any(panel.save_now(path, labels=attributes.get("name")) for panel in _panels()):
+        return [path]
     other = format_of_name(path)
     if other is not None:
         return write_labels_layer(path, data, attributes, other)
-    if any(panel.save_now(path, labels=attributes.get("name")) for panel in _panels()):
-        return [path]
     raise SessionFileError(
         "Only the labels of the panel SAM 2 annotate are part of a session: select that layer, or "
         "give a name that ends in _coco.json or _manual.json for COCO or SA-V."
