@@ -151,6 +151,3 @@ def test_scripts_save_any_labels_by_their_name(viewer, tmp_path, monkeypatch) ->
     assert [axis["scaled_unit"] for axis in axes] == ["minute", "micrometer", "micrometer"]
     with pytest.raises(SessionFileError, match=r"ends in _coco\.json or _manual\.json"):
         layer.save(str(tmp_path / "cells.json"), plugin="napari-sam2")
-    # what napari itself writes stays its own
-    layer.save(str(tmp_path / "plain"))
-    assert (tmp_path / "plain.tif").is_file()
