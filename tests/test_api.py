@@ -18,6 +18,7 @@ from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
 from napari_sam2.session.images import read_array
 from napari_sam2.session.session import Session
+from sam2_backbone.data_engine.rle import Rle
 
 MOVIE = moving_discs()
 IMAGE = MOVIE[0]
@@ -230,8 +231,12 @@ def test_another_answer_of_a_session_file_is_followed(tmp_path: Path) -> None:
     assert not np.array_equal(first.labels(0), session.labels(0))
 
 
-def test_a_mask_in_json_is_run_lengths(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_a_mask_in_json_is_run_lengths(tmp_path: Path, is_compressed: bool) -> None:
     mask = {"size": [48, 64], "counts": [48 * 10 + 5, 3, 48 * 64 - 48 * 10 - 8]}
+    if is_compressed:
+        mask = Rle.from_json(mask).to_json()
+        assert isinstance(mask["counts"], str)
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps([{"frame_idx": 0, "obj_id": 1, "mask": mask}]))
     tracked = track(MOVIE, path)
@@ -366,6 +371,7 @@ def test_bad_tracking(stack: Any, prompts: Any, kind: type[Exception], said: str
         ('[{"frame_idx": 0, "obj_id": 1, "point": [[1, 2]]}]', "unknown name 'point'"),
         ('[{"frame_idx": 0, "obj_id": 1, "mask": [1, 2]}]', "a mask must be"),
         ('[{"frame_idx": 0, "obj_id": 1, "mask": {"size": [2, 2], "counts": [3]}}]', "fill"),
+        ('[{"frame_idx": 0, "obj_id": 1, "mask": {"size": [2, 2], "counts": "3"}}]', "fill"),
         ("[]", "no object"),
     ],
 )

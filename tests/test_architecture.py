@@ -93,6 +93,7 @@ def modules_of(folder: str) -> list[str]:
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
+        ("sam2_backbone/data_engine", {"torch", "timm", "skimage"}),
         ("napari_sam2/session", {"torch", "timm", "napari", "vispy", *QT}),
         ("napari_sam2/layers", {"torch", "timm"}),
         ("napari_sam2/widgets", {"torch", "timm"}),

@@ -156,6 +156,47 @@ def test_replay(command: Command) -> None:
     np.testing.assert_array_equal(replayed[7], session.labels(7))
 
 
+@pytest.mark.parametrize(
+    ("name", "made", "inside"),
+    [
+        ("ctc", "movie_RES", "res_track.txt"),
+        ("geff", "movie.geff", ".zattrs"),
+        ("coco", "movie_coco.json", ""),
+        ("sav", "movie_manual.json", ""),
+        ("sav-folders", "movie_sav", "Annotations_6fps/movie/005/00007.png"),
+    ],
+)
+def test_track_for_other_programs(command: Command, name: str, made: str, inside: str) -> None:
+    said = ("track", "movie.tif", "--labels", "labels.tif", "--format", name)
+    status, out, err = command(*said)
+    assert (status, err) == (0, "")
+    assert f"wrote {made}" in out
+    assert (Path(made) / inside).is_file()
+    assert_refused(command(*said), 2, f"{made} exists already: give --overwrite")
+    assert command(*said, "--overwrite")[0] == 0
+
+
+def test_replay_for_other_programs(command: Command) -> None:
+    session = Session("movie.tif", predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 0, (12, 12))
+    list(session.propagate())
+    session.save("work.json")
+    assert command("replay", "work.json", "--format", "ctc", "-o", "01_RES")[0] == 0
+    labels = tifffile.imread("01_RES/mask007.tif")
+    np.testing.assert_array_equal(labels, session.labels(7))
+    assert Path("01_RES/res_track.txt").read_text() == "1 0 7 0\n"
+    before = Path("work.json").read_bytes()
+    for options in (["--overwrite"], []):
+        done = command("replay", "work.json", "--format", "coco", "-o", "work.json", *options)
+        assert_refused(done, 2, "give another -o")
+    assert Path("work.json").read_bytes() == before
+    wrong = command("replay", "work.json", "--format", "coco", "-o", "out.tif")
+    assert_refused(wrong, 2, "COCO: name a file that ends in .json.")
+    Path("sav").mkdir()
+    wrong = command("replay", "work.json", "--format", "sav-folders", "-o", "sav", "--overwrite")
+    assert_refused(wrong, 2, "is not replaced")
+
+
 def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
     Path("out.tif").write_text("mine")
     said = ("segment", "cell.tif", "--point", "40,10", "-o", "out.tif")
@@ -190,6 +231,8 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
         (["segment", "cell.tif", "--point", "1,1", "--device", "gpu"], 2, "expected auto, cpu"),
         (["segment", "cell.tif", "--point", "1,1", "--dtype", "int8"], 2, "invalid choice"),
         (["everything", "cell.tif", "--window", "64"], 2, "--window"),
+        (["segment", "cell.tif", "--point", "1,1", "--format", "ctc"], 2, "--format"),
+        (["track", "movie.tif", "--labels", "labels.tif", "--format", "xml"], 2, "invalid choice"),
         (["train", ".", "--out", "run", "--minutes", "0"], 2, "above 0"),
         (["train", ".", "--out", "run", "--rate", "3"], 2, "between 0 and 1"),
         (["train", ".", "--out", "run", "--favour", "nuclei"], 2, "KIND=FACTOR"),

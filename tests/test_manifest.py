@@ -71,6 +71,29 @@ def test_menus_and_palette_know_every_command_and_key(manifest: PluginManifest) 
     assert keys - {command.value for command in Command} == {"preview"}
 
 
+def test_every_promised_format_is_read_and_written(manifest: PluginManifest) -> None:
+    from napari_sam2.session.exchange import FORMATS
+    from sam2_backbone.data_engine.sav_folders import VIDEO_SUFFIXES
+
+    contributions = manifest.contributions
+    readers = {reader.command.partition(".")[2]: reader for reader in contributions.readers}
+    assert set(readers) == {"read_session", "read_sav", "read_video", "read_folder"}
+    patterns = {f"*{suffix}" for suffix in VIDEO_SUFFIXES}
+    assert set(readers["read_video"].filename_patterns) == patterns
+    # folders are those of SA-V, or of images; nothing else is taken for one
+    assert [name for name, row in readers.items() if row.accepts_directories] == ["read_folder"]
+    assert not readers["read_folder"].filename_patterns
+    writers = {writer.command.partition(".")[2]: writer for writer in contributions.writers}
+    wanted = {f"write_{name.replace('-', '_')}": row for name, row in FORMATS.items()}
+    assert set(writers) == {"write_session", *wanted}
+    for name, chosen in wanted.items():
+        assert writers[name].layer_types == ["labels"]
+        suffixes = writers[name].filename_extensions
+        assert suffixes == ([chosen.suffix] if chosen.suffix else [])
+    # a .json without a word is a session, for napari takes the first that fits
+    assert next(iter(writers)) == "write_session"
+
+
 def test_console_script() -> None:
     (script,) = entry_points(group="console_scripts", name="napari-sam2")
     assert callable(script.load())

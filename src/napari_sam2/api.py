@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.progress import shown
+from napari_sam2.session.exchange import export_results
 from napari_sam2.session.history import Direction
 from napari_sam2.session.images import is_array_file, open_frames, read_array
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
@@ -18,6 +19,7 @@ from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.prompt_files import Passing, Prompts, prompt
 from napari_sam2.session.prompts import PromptRecord, as_floats, as_polarity
 from napari_sam2.session.replay import replaying
+from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.session.session import PredictorFactory, Session
 from napari_sam2.session.settings import SessionSettings, Window
 
@@ -258,11 +260,16 @@ def tracked_to(
     settings: SessionSettings,
     *,
     direction: Direction = "both",
+    format_name: str | None = None,
     progress: bool = True,
     models: ModelHub | None = None,
     predictor_factory: PredictorFactory | None = None,
 ) -> Session:
-    """Track, write the labels to `target`, ``.tif`` or ``.zarr``, and return the session."""
+    """
+    Track, write the results to `target`, and return the session.
+
+    Without `format_name` they are labels, ``.tif`` or ``.zarr``, else what that format has.
+    """
     session, steps = _tracking(
         stack,
         prompts,
@@ -277,13 +284,23 @@ def tracked_to(
         return session
     for _ in steps:
         pass
-    write_labels(
-        target,
-        (session.labels(frame_idx) for frame_idx in range(session.num_frames)),
-        (session.num_frames, session.height, session.width),
-        session.labels(0).dtype,
-    )
+    _write(session, target, format_name, as_movie=True, progress=progress)
     return session
+
+
+def _write(
+    session: Session, target: Path, format_name: str | None, *, as_movie: bool, progress: bool
+) -> None:
+    """Write what a session holds, over what is there: that was checked before."""
+    num_frames = session.num_frames
+    if format_name is not None:
+        steps = export_results(SessionMasks(session), target, format_name, overwrite=True)
+        for _ in shown(steps, title="Writing", total=num_frames, wanted=progress):
+            pass
+        return
+    shape: tuple[int, ...] = (num_frames, session.height, session.width)
+    frames = (session.labels(frame_idx) for frame_idx in range(num_frames))
+    write_labels(target, frames, shape if as_movie else shape[1:], session.labels(0).dtype)
 
 
 def _tracking(
@@ -298,7 +315,11 @@ def _tracking(
 ) -> tuple[Session, Iterator[int]]:
     """Return a prompted session and the steps that track in it."""
     session = Session(
-        _as_movie(stack), **vars(settings), models=models, predictor_factory=predictor_factory
+        _as_movie(stack),
+        **vars(settings),
+        path=stack if isinstance(stack, (str, Path)) else None,
+        models=models,
+        predictor_factory=predictor_factory,
     )
     prompt(session, prompts, passing=_passing(wanted=progress))
     steps = shown(
@@ -378,6 +399,7 @@ def replay(
     target = None if out is None else Path(out)
     if target is not None:
         check_target(target, overwrite=overwrite)
+    # warnings are for the caller: nothing may come between this and `replaying`
     again, steps, total = replaying(
         Path(session),
         image,
@@ -386,13 +408,38 @@ def replay(
         models=models,
         predictor_factory=predictor_factory,
     )
+    _finish_replay(again, steps, total, target, progress=progress)
+    if target is not None:
+        return target
+    stacked = np.stack([again.labels(frame_idx) for frame_idx in range(again.num_frames)])
+    return stacked[0] if again.num_frames == 1 else stacked
+
+
+def replayed_to(
+    target: Path,
+    session: Path,
+    image: Any = None,
+    *,
+    variant: str | None = None,
+    device: str | None = None,
+    format_name: str | None = None,
+) -> None:
+    """Replay a session, and write the results to `target` as `tracked_to` does."""
+    again, steps, total = replaying(session, image, variant=variant, device=device)
+    _finish_replay(again, steps, total, target, format_name)
+
+
+def _finish_replay(
+    again: Session,
+    steps: Iterator[None],
+    total: int,
+    target: Path | None,
+    format_name: str | None = None,
+    *,
+    progress: bool = True,
+) -> None:
     for _ in shown(steps, title="Replaying", total=total, wanted=progress):
         pass
-    frames = (again.labels(frame_idx) for frame_idx in range(again.num_frames))
-    if target is None:
-        stacked = np.stack(list(frames))
-        return stacked[0] if again.num_frames == 1 else stacked
-    shape = (again.num_frames, again.height, again.width)
-    shape_out = shape[1:] if again.num_frames == 1 else shape
-    write_labels(target, frames, shape_out, again.labels(0).dtype)
-    return target
+    if target is not None:
+        as_movie = again.num_frames > 1
+        _write(again, target, format_name, as_movie=as_movie, progress=progress)

@@ -20,6 +20,7 @@ from napari_sam2.command_options import (
 )
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.errors import SessionError
+from napari_sam2.session.exchange import FORMATS, check_exchange
 from napari_sam2.session.label_files import check_target
 from sam2_backbone.errors import SAM2Error
 from sam2_backbone.training import command as command_of_training
@@ -44,8 +45,8 @@ a prompt file is JSON, a list with one entry per object and frame (x, y in pixel
   [{"frame_idx": 0, "obj_id": 1, "points": [[105, 80], [120, 90]], "point_labels": [1, 0]},
    {"frame_idx": 0, "obj_id": 2, "box": [10, 20, 60, 75]},
    {"frame_idx": 9, "obj_id": 2, "mask": {"size": [height, width], "counts": [runs]}}]
-point_labels are 1 (inside the object) and 0 (outside); a mask is an uncompressed COCO run
-length encoding. A session saved by the widget may be given instead."""
+point_labels are 1 (inside the object) and 0 (outside); a mask is a COCO run length encoding,
+its counts a list or compressed text. A session saved by the widget may be given instead."""
 
 _OTHER = "instead of the one the session was computed with; the masks then differ"
 
@@ -143,12 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_track(
         command(
             "track", _track, "follow objects through a movie or a stack",
-            shared.model, shared.window, shared.contrast, shared.target,
+            shared.model, shared.window, shared.contrast, shared.target, shared.exchange,
             epilog=_PROMPT_FILE,
         )
     )  # fmt: skip
 
-    replay = command("replay", _replay, "compute the masks of a saved session again", shared.target)
+    replay = command(
+        "replay", _replay, "compute the masks of a saved session again",
+        shared.target, shared.exchange,
+    )  # fmt: skip
     replay.add_argument("session", type=Path, metavar="SESSION")
     replay.add_argument(
         "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"
@@ -207,13 +211,18 @@ def _sentence(error: Exception) -> str:
 
 def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
     """Return where the labels go, by default a name made of the input's in this folder."""
-    path: Path = chosen.out or Path(f"{source.stem}{ending}.tif")
+    exchanged = FORMATS.get(getattr(chosen, "format", None) or "")
+    proposed = f"{source.stem}{ending}.tif" if exchanged is None else exchanged.name_for(source)
+    path: Path = chosen.out or Path(proposed)
     if path.resolve() == source.resolve():
         raise UsageError(f"{path} is what the labels are made of: give another -o.")
     try:
-        check_target(path, overwrite=chosen.overwrite)
+        if exchanged is None:
+            check_target(path, overwrite=chosen.overwrite)
+        else:
+            check_exchange(path, exchanged, overwrite=chosen.overwrite, image=source)
     except FileExistsError as error:
-        if chosen.overwrite:
+        if chosen.overwrite or not path.exists():
             raise UsageError(str(error)) from error
         raise UsageError(f"{path} exists already: give --overwrite or another -o.") from error
     except ValueError as error:
@@ -296,7 +305,12 @@ def _track(chosen: argparse.Namespace) -> None:
     target = _target(chosen, chosen.stack, "_tracked")
     prompts = chosen.prompts or labels_by_frame(chosen.labels, chosen.frame)
     session = tracked_to(
-        target, chosen.stack, prompts, settings_of(chosen), direction=chosen.direction
+        target,
+        chosen.stack,
+        prompts,
+        settings_of(chosen),
+        direction=chosen.direction,
+        format_name=chosen.format,
     )
     for row in session.objects:
         masks = session.document.objects[row.obj_id].masks
@@ -306,16 +320,16 @@ def _track(chosen: argparse.Namespace) -> None:
 
 
 def _replay(chosen: argparse.Namespace) -> None:
-    from napari_sam2.api import replay
+    from napari_sam2.api import replayed_to
 
     target = _target(chosen, chosen.session, "_labels")
-    replay(
+    replayed_to(
+        target,
         chosen.session,
         chosen.image,
-        target,
         variant=chosen.variant,
         device=chosen.device,
-        overwrite=chosen.overwrite,
+        format_name=chosen.format,
     )
     print(f"wrote {target}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_sam2.session.exchange import FORMATS
 from napari_sam2.session.settings import SessionSettings, Window
 from sam2_backbone.training.command import device_name
 from sam2_backbone.variants import list_variants
@@ -88,6 +89,7 @@ class Shared:
     contrast: argparse.ArgumentParser
     output: argparse.ArgumentParser
     target: argparse.ArgumentParser
+    exchange: argparse.ArgumentParser
     facts: argparse.ArgumentParser
 
 
@@ -129,6 +131,14 @@ def shared_options() -> Shared:
     output.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     target = argparse.ArgumentParser(add_help=False, parents=[output])
     target.add_argument("-o", "--out", type=Path, metavar="FILE", help="labels, .tif or .zarr")
+    exchange = argparse.ArgumentParser(add_help=False)
+    exchange.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        metavar="FORMAT",
+        help=f"write for another program instead, --out names that file or folder: "
+        f"{', '.join(f'{row.name} ({row.title})' for row in FORMATS.values())}",
+    )
     facts = argparse.ArgumentParser(add_help=False, parents=[output])
     facts.add_argument(
         "--variant", choices=list_variants(), metavar="NAME", help="say it of this network only"
@@ -154,6 +164,7 @@ def shared_options() -> Shared:
         contrast=contrast,
         output=output,
         target=target,
+        exchange=exchange,
         facts=facts,
     )
 

@@ -21,7 +21,8 @@ from napari_sam2.reports import (
     write_tracks,
 )
 from napari_sam2.session.atomic import written_whole
-from napari_sam2.session.label_files import check_free, write_labels
+from napari_sam2.session.label_files import write_labels
+from napari_sam2.session.own_folders import check_free
 from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings
 

@@ -15,3 +15,7 @@ class DownloadError(SAM2Error):
 
 class FrameReadError(SAM2Error):
     """A frame, a folder of frames or a video file cannot be read."""
+
+
+class AnnotationError(SAM2Error):
+    """Annotations of a video cannot be read, or are not of the kind they should be."""

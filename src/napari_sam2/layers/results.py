@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,23 @@ def calibration_of(image: Image, geometry: FrameGeometry) -> Calibration:
     interval = _step_length(image, geometry.frame_axis)
     frame_unit = _short(units[geometry.frame_axis], "frame" if interval == 1.0 else WORLD)
     return Calibration(pixel_size, unit, interval, frame_unit)
+
+
+def calibration_of_labels(attributes: Mapping[str, Any]) -> Calibration:
+    """Read the same from what napari says of a labels layer (H, W) or (T, H, W) that it saves."""
+    scale = [float(step) for step in attributes.get("scale", ())]
+    units = list(attributes.get("units") or ["pixel"] * len(scale))
+    if not 2 <= len(scale) <= 3 or len(units) != len(scale) or not all(step > 0 for step in scale):
+        return Calibration()
+    pixel_size, unit = (1.0, 1.0), "pixel"
+    if str(units[-2]) == str(units[-1]):
+        pixel_size = (scale[-2], scale[-1])
+        unit = _short(units[-1], "pixel" if pixel_size == (1.0, 1.0) else WORLD)
+    if len(scale) == 2:
+        return Calibration(pixel_size, unit)
+    return Calibration(
+        pixel_size, unit, scale[0], _short(units[0], "frame" if scale[0] == 1.0 else WORLD)
+    )
 
 
 def _step_length(image: Image, axis: int) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.layers.geometry import layer_matrix
+from napari_sam2.layers.image_file import READ_FROM
 from napari_sam2.session.files import Placement
 from napari_sam2.session.images import is_array_file, read_array
 
@@ -22,7 +23,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 _COLOURS = ("red", "green", "blue")
 
-_SESSION, _IMAGE, _CHANNEL = "napari-sam2 session", "napari-sam2 image", "napari-sam2 channel"
+_SESSION, _CHANNEL = "napari-sam2 session", "napari-sam2 channel"
 
 
 class ChannelArray:
@@ -79,7 +80,7 @@ def session_layers(saved: SavedSession) -> list[LayerData]:
     array = read_array(found) if is_array_file(found) else FrameArray(source)
     image = saved.image
     name = saved.path.stem if found.name.startswith(saved.path.stem) else found.stem
-    remembered = {_SESSION: str(saved.path), _IMAGE: str(found)}
+    remembered = {_SESSION: str(saved.path), READ_FROM: str(found)}
     has_frame_axis = len(array.shape) - bool(image.is_rgb or image.num_channels) == 3
     is_single = image.num_frames == 1
     takes_first = is_single and has_frame_axis
@@ -166,7 +167,7 @@ def session_of(layer: Layer) -> Path | None:
 
 def image_of_session(layer: Layer) -> Path | None:
     """Return the file of the image that a session names, from which a layer was opened."""
-    path = layer.metadata.get(_IMAGE)
+    path = layer.metadata.get(READ_FROM)
     return None if path is None else Path(path)
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sam2.session.atomic import written_whole
-from napari_sam2.session.label_files import WRITTEN_BY, check_free
 from napari_sam2.session.masks import label_dtype
 from napari_sam2.session.measurements import Calibration
 from napari_sam2.session.objects import Document, colour_of
+from napari_sam2.session.own_folders import WRITTEN_BY, check_free
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
 
 #: A pyramid ends with a level of about this many pixels a side.
 _SMALLEST_LEVEL = 512
-# names that OME-Zarr wants for the units that OME-TIFF abbreviates
-_LENGTHS = {
+#: Names that OME-Zarr wants for the units of length that OME-TIFF abbreviates.
+LENGTHS = {
     "µm": "micrometer",
     "um": "micrometer",
     "nm": "nanometer",
@@ -30,7 +30,8 @@ _LENGTHS = {
     "km": "kilometer",
     "Å": "angstrom",
 }
-_TIMES = {
+#: The same for units of time.
+TIMES = {
     "s": "second",
     "ms": "millisecond",
     "µs": "microsecond",
@@ -89,7 +90,7 @@ def _write_tiff(
     is_movie = session.num_frames > 1
     shape = (session.num_frames, session.height, session.width)
     dtype = label_dtype(document.objects).newbyteorder("<")
-    axes = "ZYX" if calibration.frame_unit in _LENGTHS else "TYX"
+    axes = "ZYX" if calibration.frame_unit in LENGTHS else "TYX"
     pages = []  # labels shrink to about a hundredth
     for frame_idx in range(session.num_frames):
         labels = document.labels(frame_idx, session.height, session.width)
@@ -113,15 +114,15 @@ def _write_tiff(
 def _ome_sizes(calibration: Calibration) -> dict[str, Any]:
     """Return the attributes of OME-XML that say how large a pixel and a frame are."""
     sizes: dict[str, Any] = {}
-    if calibration.unit in _LENGTHS:
+    if calibration.unit in LENGTHS:
         unit = _ome_length(calibration.unit)
         height, width = calibration.pixel_size
         sizes |= {"PhysicalSizeY": height, "PhysicalSizeYUnit": unit}
         sizes |= {"PhysicalSizeX": width, "PhysicalSizeXUnit": unit}
-    if calibration.frame_unit in _TIMES:
+    if calibration.frame_unit in TIMES:
         sizes["TimeIncrement"] = calibration.frame_interval
         sizes["TimeIncrementUnit"] = calibration.frame_unit
-    elif calibration.frame_unit in _LENGTHS:
+    elif calibration.frame_unit in LENGTHS:
         sizes["PhysicalSizeZ"] = calibration.frame_interval
         sizes["PhysicalSizeZUnit"] = _ome_length(calibration.frame_unit)
     return sizes
@@ -167,13 +168,13 @@ def _write_zarr(
 
 def _ome_zarr_axes(calibration: Calibration, *, is_movie: bool) -> list[dict[str, Any]]:
     frames: dict[str, Any] = {"name": "t", "type": "time"}
-    if calibration.frame_unit in _TIMES:
-        frames["unit"] = _TIMES[calibration.frame_unit]
-    elif calibration.frame_unit in _LENGTHS:
-        frames = {"name": "z", "type": "space", "unit": _LENGTHS[calibration.frame_unit]}
+    if calibration.frame_unit in TIMES:
+        frames["unit"] = TIMES[calibration.frame_unit]
+    elif calibration.frame_unit in LENGTHS:
+        frames = {"name": "z", "type": "space", "unit": LENGTHS[calibration.frame_unit]}
     plane: list[dict[str, Any]] = [{"name": name, "type": "space"} for name in "yx"]
-    if calibration.unit in _LENGTHS:
-        plane = [{**axis, "unit": _LENGTHS[calibration.unit]} for axis in plane]
+    if calibration.unit in LENGTHS:
+        plane = [{**axis, "unit": LENGTHS[calibration.unit]} for axis in plane]
     return [frames, *plane] if is_movie else plane
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.atomic import written_whole
+from napari_sam2.session.own_folders import WRITTEN_BY, check_free
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".zarr")
 
 Labels = npt.NDArray[np.unsignedinteger]
-
-#: Attribute of every zarr of labels that is written here, by which it is known again.
-WRITTEN_BY = {"written_by": "napari-sam2"}
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -35,26 +32,6 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() not in LABEL_SUFFIXES:
         raise ValueError(f"Labels are written to .tif or .zarr, not to {path.name!r}.")
     check_free(path, overwrite=overwrite)
-
-
-def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` if something is at `path` that must not be replaced."""
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already: choose another name or allow overwriting.")
-    if path.is_dir() and not _is_own_folder(path):
-        raise FileExistsError(
-            f"{path} is a folder that does not hold labels of napari-sam2, so it is not replaced: "
-            "choose another name, or delete it first."
-        )
-
-
-def _is_own_folder(path: Path) -> bool:
-    """Whether a folder is a zarr of labels that was written here."""
-    try:
-        tree = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-        return bool(WRITTEN_BY.items() <= tree["attributes"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from napari_sam2.session.images import read_array
 from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.session import Session
+from sam2_backbone.data_engine.rle import Rle
 
 Prompts = Mapping[int, npt.ArrayLike] | Iterable[PromptRecord] | str | Path
 
@@ -111,8 +112,8 @@ def read_prompts(path: Path) -> list[PromptRecord]:
     """
     Read a JSON list of records (x, y), or the prompts of a session file.
 
-    A record is an object with the names of `PromptRecord`; its mask is an uncompressed COCO run
-    length encoding, ``{"size": [height, width], "counts": [...]}``, column by column.
+    A record is an object with the names of `PromptRecord`; its mask is a COCO run length encoding,
+    ``{"size": [height, width], "counts": [...]}``, column by column, or with compressed `counts`.
 
     Raises
     ------
@@ -147,7 +148,11 @@ def _read_record(path: Path, number: int, row: Any) -> PromptRecord:
     values: dict[str, Any] = {name: row.get(name) for name in _FIELDS}
     if values["mask"] is not None:
         try:
-            values["mask"] = decode_rle(values["mask"]["size"], values["mask"]["counts"])
+            mask = values["mask"]
+            if isinstance(mask["counts"], str):
+                values["mask"] = Rle.from_json(mask).to_array()
+            else:
+                values["mask"] = decode_rle(mask["size"], mask["counts"])
         except (KeyError, TypeError, ValueError) as error:
             raise SessionFileError(
                 f'{said}: a mask must be {{"size": [height, width], "counts": [runs]}} '

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_sam2.layers.keymap import Hold, KeyAction
+from napari_sam2.session.exchange import FORMATS
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
 from napari_sam2.widgets.summaries import hindrance
 
@@ -43,11 +44,17 @@ class Command(Enum):
     MEASURE = "measure"
     EXPORT_LABELS = "export_labels"
     EXPORT_TABLE = "export_table"
+    EXPORT_CTC = "export_ctc"
+    EXPORT_GEFF = "export_geff"
+    EXPORT_COCO = "export_coco"
+    EXPORT_SAV = "export_sav"
+    EXPORT_SAV_FOLDERS = "export_sav_folders"
     MODEL_INPUT = "model_input"
 
 
+_FORMATS = {Command(f"export_{name.replace('-', '_')}"): name for name in FORMATS}
 _OF_MASKS = {
-    Command.TRACKS_LAYER, Command.MEASURE, Command.EXPORT_LABELS, Command.EXPORT_TABLE,
+    Command.TRACKS_LAYER, Command.MEASURE, Command.EXPORT_LABELS, Command.EXPORT_TABLE, *_FORMATS,
 }  # fmt: skip
 
 
@@ -88,6 +95,10 @@ class CommandTable:
             Command.EXPORT_LABELS: results.ask_where_to_export_labels,
             Command.EXPORT_TABLE: results.ask_where_to_export_table,
             Command.MODEL_INPUT: inputs.toggle_preview,
+            **{
+                command: partial(results.ask_where_to_export_results, name)
+                for command, name in _FORMATS.items()
+            },
         }
 
     def do(self, command: Command) -> str:

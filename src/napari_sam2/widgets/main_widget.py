@@ -33,6 +33,8 @@ from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
     from napari_sam2.session.history import Direction
+    from napari_sam2.session.measurements import Calibration
+    from napari_sam2.session.result_masks import SessionMasks
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 annotate"
 _SHOW_MS = 30
@@ -207,6 +209,22 @@ class AnnotateWidget(QWidget):
     def export_labels(self, path: str | Path) -> None:
         """Write the labels as OME-TIFF (.tif) or OME-Zarr (.zarr) in the background."""
         self._results.export_labels(path)
+
+    def export_results(self, path: str | Path, format_name: str) -> None:
+        """Write all results for another program in the background.
+
+        Parameters
+        ----------
+        path
+            A file or folder, as the format has it.
+        format_name
+            ``"ctc"``, ``"geff"``, ``"coco"``, ``"sav"`` or ``"sav-folders"``.
+        """
+        self._results.export_results(path, format_name)
+
+    def results_of(self, labels: str) -> tuple[SessionMasks, Calibration] | None:
+        """Return the masks behind a labels layer of this widget by its name, and their sizes."""
+        return self._results.results_of(labels)
 
     def export_table(self, path: str | Path) -> None:
         """Measure all objects in the background, and write the table as CSV."""

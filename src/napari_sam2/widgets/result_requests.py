@@ -13,8 +13,10 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.results import calibration_of
 from napari_sam2.layers.track_layer import new_tracks_layer, tracks_layers_of
+from napari_sam2.session.exchange import export_results, format_named
 from napari_sam2.session.export import export_labels
 from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
+from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
 from napari_sam2.widgets.work_requests import with_suffix
@@ -52,6 +54,7 @@ class ResultRequests(QObject):
         panel.measure_asked.connect(self.measure)
         panel.labels_asked.connect(self.ask_where_to_export_labels)
         panel.table_asked.connect(self.ask_where_to_export_table)
+        panel.exchange_asked.connect(self.ask_where_to_export_results)
 
     @property
     def table(self) -> MeasurementTable | None:
@@ -115,6 +118,25 @@ class ResultRequests(QObject):
                 steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
             )
             self._run.start(current, run)
+
+    def export_results(self, path: str | Path, format_name: str) -> None:
+        """Write all results for another program, replacing only what was written here."""
+        current = self._images.current
+        if current is not None and self._may_run():
+            session, name = current.session, Path(path).name
+            steps = partial(_exchanged, session, path, format_name, self._calibration(current))
+            done = partial(self._tell, f"{format_named(format_name).title}: written to {name}. ")
+            run = LongRun(
+                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+            )
+            self._run.start(current, run)
+
+    def results_of(self, labels: str) -> tuple[SessionMasks, Calibration] | None:
+        """Return the masks behind a labels layer of an open session, known by its name."""
+        opened = self._images.with_layer(labels)
+        if opened is None:
+            return None
+        return SessionMasks(opened.session), self._calibration(opened)
 
     def _measure(self, path: Path | None) -> None:
         current = self._images.current
@@ -188,6 +210,24 @@ class ResultRequests(QObject):
         if path:
             self.export_table(with_suffix(path, ".csv"))
 
+    def ask_where_to_export_results(self, format_name: str) -> None:
+        """Write all results for another program, under a name that the person chooses."""
+        current = self._images.current
+        if current is None or not self._may_run():
+            return
+        chosen = format_named(format_name)
+        proposed = chosen.name_for(current.session.path)
+        path, _ = QFileDialog.getSaveFileName(
+            self._panel,
+            f"Export: {chosen.title}",
+            proposed,
+            f"{chosen.title} (*{chosen.suffix})",
+        )
+        if path:
+            self.export_results(
+                with_suffix(path, chosen.suffix) if chosen.suffix else path, format_name
+            )
+
     def _calibration(self, opened: OpenSession) -> Calibration:
         return calibration_of(opened.image, opened.geometry)
 
@@ -204,6 +244,13 @@ def _measured(
         yield frame_idx
     if path is not None:
         write_csv(path, rows, calibration)
+
+
+def _exchanged(
+    session: Session, path: str | Path, format_name: str, calibration: Calibration
+) -> Iterator[int]:
+    """Begin in the worker: names are checked and masks are taken when it is this one's turn."""
+    yield from export_results(SessionMasks(session), path, format_name, calibration, overwrite=True)
 
 
 def _frames_with_masks(session: Session) -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QMenu, QPushButton, QWidget
+
+from napari_sam2.session.exchange import FORMATS
 
 
 class ResultsPanel(QWidget):
@@ -13,6 +17,8 @@ class ResultsPanel(QWidget):
     measure_asked = Signal()
     labels_asked = Signal()
     table_asked = Signal()
+    exchange_asked = Signal(str)
+    """The name of the format of another program."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +41,11 @@ class ResultsPanel(QWidget):
             button.clicked.connect(signal)
             grid.addWidget(button, place // 2, place % 2)
             self._does.append((button, does))
-        grid.setRowStretch(2, 1)
+        button = QPushButton("Export for other programs")
+        button.setMenu(self._formats_menu(button))
+        grid.addWidget(button, 2, 0, 1, 2)
+        self._does.append((button, "Tracks and masks in formats that other programs read."))
+        grid.setRowStretch(3, 1)
         self.show_ready("")
 
     def show_ready(self, hindrance: str) -> None:
@@ -43,3 +53,15 @@ class ResultsPanel(QWidget):
         for button, does in self._does:
             button.setEnabled(not hindrance)
             button.setToolTip(hindrance or does)
+
+    def _formats_menu(self, button: QPushButton) -> QMenu:
+        menu = QMenu(button)
+        for chosen in FORMATS.values():
+            kind = "file" if chosen.suffix == ".json" else "folder"
+            action = menu.addAction(f"{chosen.title} ({kind}) …")
+            assert action is not None
+            action.triggered.connect(partial(self._ask, chosen.name))
+        return menu
+
+    def _ask(self, name: str, *_: object) -> None:
+        self.exchange_asked.emit(name)

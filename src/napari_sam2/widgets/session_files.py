@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from napari_sam2.layers.session_layers import placed, session_layers
 from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
+from napari_sam2.widgets.exchange_files import format_of_name, write_labels_layer
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -28,7 +29,7 @@ def session_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]
 
 
 def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Save the session whose labels layer is given.
+    """Save the session whose labels layer is given; of other labels what the name asks for.
 
     Raises
     ------
@@ -37,9 +38,12 @@ def write_session(path: str, data: Any, attributes: dict[str, Any]) -> list[str]
     """
     if any(panel.save_now(path, labels=attributes.get("name")) for panel in _panels()):
         return [path]
+    other = format_of_name(path)
+    if other is not None:
+        return write_labels_layer(path, data, attributes, other)
     raise SessionFileError(
         "Only the labels of the panel SAM 2 annotate are part of a session: select that layer, or "
-        "save the session in the panel."
+        "give a name that ends in _coco.json or _manual.json for COCO or SA-V."
     )
 
 

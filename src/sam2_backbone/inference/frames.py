@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_backbone.errors import FrameReadError
+from sam2_backbone.inference.video_file import VideoFile
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.transforms import Intensities
@@ -117,7 +118,7 @@ def as_frame_source(frames: object) -> FrameSource:
         if path.is_dir() and path.suffix != ".zarr":
             return _folder(path)
         if path.is_file():
-            return _video_file(path)
+            return VideoFile(path)
         raise FrameReadError(f"there is no folder of images or video file {path}")
     return ArrayFrames(frames)
 
@@ -200,12 +201,16 @@ def _natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order of their names: its frames."""
+    images = (path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted(images, key=_natural_key)
+
+
 def _folder(folder: Path) -> FrameSource:
     from skimage.io import imread
 
-    paths = sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES), key=_natural_key
-    )
+    paths = image_files(folder)
     if not paths:
         raise FrameReadError(f"the folder {folder} holds no images (PNG, JPEG, TIFF, BMP)")
 
@@ -216,26 +221,3 @@ def _folder(folder: Path) -> FrameSource:
             raise FrameReadError(f"{paths[frame_idx]} cannot be read as an image") from error
 
     return _ReadFrames(read, len(paths), str(folder))
-
-
-def _video_file(path: Path) -> FrameSource:
-    try:
-        import imageio.v3 as iio
-
-        properties = iio.improps(path, plugin="pyav")
-        count = int(properties.shape[0])
-        if count == 0:  # Matroska and WebM do not say how many frames they hold
-            count = sum(1 for _ in iio.imiter(path, plugin="pyav"))
-    except ImportError as error:
-        raise FrameReadError(
-            f"reading the video file {path} needs PyAV: pip install 'napari-sam2[video]'"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise FrameReadError(f"{path} cannot be read as a video ({error})") from error
-    if count == 0 or len(properties.shape) != 4:
-        raise FrameReadError(f"{path} holds no video frames")
-
-    def read(frame_idx: int) -> NDArray[np.generic]:
-        return np.asarray(iio.imread(path, index=frame_idx, plugin="pyav"))
-
-    return _ReadFrames(read, count, str(path))
