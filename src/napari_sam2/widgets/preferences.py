@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari.settings import get_plugin_settings
 
@@ -73,6 +74,13 @@ def read_preferences() -> Preferences:
         hover_ms=int(work.hover_delay),
         live=bool(work.live),
     )
+
+
+def prefer_weights(variant: str, weights: Path) -> None:
+    """Keep a file of weights for the next time, as far as napari knows the plugin's manifest."""
+    with suppress(KeyError, ValueError, AttributeError):
+        model = get_plugin_settings(_PLUGIN).model
+        model.variant, model.weights = variant, str(weights)
 
 
 def use_cache_folder(preferences: Preferences) -> None:

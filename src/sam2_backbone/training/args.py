@@ -103,6 +103,8 @@ class TrainingArgs:
         Of the prompts on stills; the others are clicks. The masks are wrong ones to be corrected.
     min_area
         Smaller objects are not asked for, in pixels of a crop.
+    log_steps, log_minutes
+        The means are written after so many steps, or after so many minutes if these are over first.
     """
 
     minutes: float = 60.0
@@ -122,6 +124,7 @@ class TrainingArgs:
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 20
+    log_minutes: float = 0.5
     losses: LossWeights = field(default_factory=LossWeights)
 
     def stage_at(self, progress: float) -> tuple[int, Stage]:
