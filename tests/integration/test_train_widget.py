@@ -82,7 +82,7 @@ def test_layers_are_learned_stopped_resumed_and_used(viewer, panel, asked, qtbot
     panel._train.click()
     assert not panel._train.isEnabled()
     qtbot.waitUntil(lambda: "loss" in panel.status, timeout=30_000)
-    assert "a movie of 4 frames with 1 objects" in panel.status
+    assert "a movie of 4 frames with 1 object" in panel.status
     assert "of 100000 minutes" in panel.status
     assert not panel.form.isEnabled()
     (film,) = read_tree(asked / "data")

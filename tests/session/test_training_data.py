@@ -74,11 +74,15 @@ def test_one_frame_and_colour(tmp_path: Path) -> None:
     labels = walking(1)
     colour = np.zeros((1, 30, 40, 3), np.uint8)
     colour[..., 1] = 90
-    written = write_training_data(labelled(colour, labels, ()), tmp_path)
+    written = write_training_data(labelled(colour, labels, ()), tmp_path / "colour")
     assert not written.is_movie
-    (still,) = read_tree(tmp_path / "data")
+    (still,) = read_tree(tmp_path / "colour" / "data")
     assert still.frames.shape == (1, 30, 40, 3)
     assert still.frames[0, 0, 0].tolist() == [0, 90, 0]
+    constant = np.full((1, 30, 40, 3), 2.5, np.float32)
+    write_training_data(labelled(constant, labels, ()), tmp_path / "constant")
+    (still,) = read_tree(tmp_path / "constant" / "data")
+    assert np.unique(still.frames).tolist() == [0]
 
 
 def test_nothing_is_written_halfway_and_nothing_foreign_is_replaced(tmp_path: Path) -> None:

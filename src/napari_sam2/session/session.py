@@ -58,6 +58,8 @@ class Session:
         ``"auto"``, ``None`` (the whole frame) or a side in pixels.
     weights, device, dtype
         As `sam2_backbone.build_sam2` takes them.
+    memory_mib
+        MiB, about, that kept features and objects computed together may take beside the weights.
     path
         Where `image` was read from, so that a saved session need not copy it.
     models
@@ -77,6 +79,7 @@ class Session:
         device: str = "auto",
         dtype: str = "auto",
         channels: Sequence[Channel] = (),
+        memory_mib: int = 1024,
         path: str | Path | None = None,
         models: ModelHub | None = None,
         predictor_factory: PredictorFactory | None = None,
@@ -89,6 +92,7 @@ class Session:
             value_range=value_range,
             window=window,
             channels=tuple(channels),
+            memory_mib=memory_mib,
         )
         if predictor_factory is None:
             settings.check_variant()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.errors import TrainingError
 from napari_sam2.session.intensities import Channel, as_seen
+from sam2_backbone.inference.brightness import scaled
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
@@ -127,21 +128,22 @@ def _write(
 ) -> None:
     import imageio.v3 as iio
 
-    from sam2_backbone.inference.frames import choose_intensities
+    from sam2_backbone.inference.frames import choose_value_range
 
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     (folder / _MARK).write_text(f"{labelled.name}\n", encoding="utf-8")
     source, value_range = as_seen(labelled.source, labelled.channels, None)
-    intensities = choose_intensities(source, value_range)
+    low, high = choose_value_range(source, value_range)
+    high = high if high > low else low + 1  # an image of one value
     # a name that is not a plain number is a still; see docs/train.md
     stem = re.sub(r"[^\w-]+", "_", labelled.name).strip("_") or "image"
     for done, frame_idx in enumerate(frames):
         if progress is not None:
             progress(done, len(frames))
         name = f"{frame_idx:06d}" if movie_ids is not None else f"{stem}_frame_{frame_idx:06d}"
-        seen = intensities.apply(np.asarray(source.read(frame_idx)))
-        image = (np.asarray(seen) * 255).round().astype(np.uint8)
+        seen = scaled(np.asarray(source.read(frame_idx)), low, high)
+        image = (seen * 255).round().astype(np.uint8)
         if image.ndim == 3:
             image = image[..., 0] if image.shape[-1] < 3 else image[..., :3]
         labels = np.maximum(np.asarray(labelled.labels(frame_idx)), 0)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -174,7 +175,8 @@ def keep_weights(out: Path) -> Path:
     progress = read_progress(out)
     if progress.weights is None:
         raise TrainingError(f"{out} has no weights yet: they are written every few minutes.")
-    kept = out / f"weights_{progress.weights.stat().st_mtime_ns // 1_000_000}.safetensors"
+    written_at = time.localtime(progress.weights.stat().st_mtime)
+    kept = out / f"weights_{time.strftime('%Y-%m-%d_%H%M%S', written_at)}.safetensors"
     if not kept.exists():
         part = kept.with_suffix(".part")
         shutil.copyfile(progress.weights, part)

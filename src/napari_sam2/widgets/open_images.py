@@ -141,6 +141,7 @@ class OpenImages(QObject):
                 device=self._preferences.device,
                 weights=self._preferences.weights_for(variant or self.variant),
                 window=self._preferences.window,
+                memory_mib=self._preferences.memory_mib,
                 models=self._models,
                 path=image_of_session(image) or image_file(image),
             )

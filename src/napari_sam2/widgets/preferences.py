@@ -35,6 +35,8 @@ class Preferences:
         ``"default"`` or a file of weights for the network.
     window
         ``"auto"``, or None for the whole frame.
+    memory_mib
+        MiB that features and objects computed together may take.
     autosave_s
         How often work is saved by itself.
     hover_ms
@@ -48,6 +50,7 @@ class Preferences:
     cache_folder: str = ""
     weights: str = "default"
     window: Window = "auto"
+    memory_mib: int = 1024
     autosave_s: float = 0.4
     hover_ms: int = 120
     live: bool = False
@@ -70,6 +73,7 @@ def read_preferences() -> Preferences:
         cache_folder=str(model.cache_folder),
         weights=str(model.weights).strip() or "default",
         window=None if model.view == "whole frame" else "auto",
+        memory_mib=int(model.memory_budget),
         autosave_s=float(work.autosave_interval),
         hover_ms=int(work.hover_delay),
         live=bool(work.live),

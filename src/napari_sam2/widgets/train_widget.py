@@ -284,7 +284,8 @@ class TrainWidget(QWidget):
                 return
             frames, objects = written.data.num_frames, written.data.num_objects
             kind = "a movie of" if written.data.is_movie else "separate images:"
-            self._news = f"Learning from {kind} {frames} frames with {objects} objects. "
+            self._news = f"Learning from {kind} {_count(frames, 'frame')} with "
+            self._news += f"{_count(objects, 'object')}. "
 
     def _on_worker_finished(self) -> None:
         self._worker = None
@@ -314,7 +315,8 @@ class TrainWidget(QWidget):
             return
         progress = read_progress(run.order.out)
         how = "Stopped" if progress.minutes < run.order.minutes - 0.05 else "Done"
-        self._news = f"{how} after {progress.minutes:.1f} minutes and {progress.step} steps. "
+        steps = _count(progress.step, "step")
+        self._news = f"{how} after {progress.minutes:.1f} minutes and {steps}. "
 
     def _show(self, *_: object) -> None:
         out = self._form.out
@@ -368,10 +370,16 @@ class TrainWidget(QWidget):
             return f"{self._news}{progress.minutes:.1f} of {minutes:g} minutes{measured}"
         if progress.step and self._news == _ADVICE:
             return f"A run of {progress.minutes:.1f} minutes is in this folder{measured}"
-        return f"{self._news}{measured.removeprefix(', ')}" if progress.step else self._news
+        if progress.step and self._news.endswith(" "):
+            return f"{self._news}{measured.removeprefix(', ').capitalize()}"
+        return self._news
 
 
 _NOWHERE = "no folder was chosen"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _measured(progress: RunProgress) -> str:

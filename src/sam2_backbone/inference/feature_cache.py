@@ -7,13 +7,11 @@ from collections import OrderedDict
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.modeling.sam2 import ImageFeatures
 
-DEFAULT_LIMIT = 256 * 2**20  # bytes
-
 
 class FeatureCache:
     """The most recently used features, up to a number of bytes and of entries."""
 
-    def __init__(self, *, max_bytes: int = DEFAULT_LIMIT, max_entries: int = 32) -> None:
+    def __init__(self, *, max_bytes: int, max_entries: int) -> None:
         self._max_bytes, self._max_entries = max_bytes, max_entries
         self._entries: OrderedDict[tuple[int, View], ImageFeatures] = OrderedDict()
         self._bytes = 0
