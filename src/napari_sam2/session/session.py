@@ -203,11 +203,27 @@ class Session:
 
     def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Accept masks, the whole object if `frame_idx` is ``None``: they are never overwritten."""
-        object_edits.lock(self._ledger, obj_id, frame_idx, locked=True)
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=True)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=True)
 
-    def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
-        """Let masks change again, those of all frames if `frame_idx` is ``None``."""
-        object_edits.lock(self._ledger, obj_id, frame_idx, locked=False)
+    def unlock(
+        self,
+        obj_id: int,
+        frame_idx: int | Iterable[int] | None = None,
+        *,
+        keep_frames: bool = True,
+    ) -> None:
+        """
+        Let masks of some frames change again, or take back that the whole object was accepted.
+
+        Frames that were locked one by one stay so with their object, unless `keep_frames` is false.
+        """
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=False, keeps_frames=keep_frames)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=False)
 
     # Prompts
 
