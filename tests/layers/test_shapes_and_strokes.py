@@ -322,11 +322,14 @@ def test_markers_name_their_object_once_a_frame(bench) -> None:
     here.show()
     assert [str(name) for name in points.text.values] == ["mother", "", "mother"]
     assert [str(name) for name in shapes.text.values] == ["daughter"]
+    points.text.visible = False
     session.rename_object(1, "anna")
     session.hide(2)
     here.show()
     assert [str(name) for name in points.text.values] == ["anna", "", "anna"]
     assert [str(name) for name in shapes.text.values] == [""]
+    assert not points.text.visible
+    assert len(points.text.translation) == points.ndim  # else napari fails where it draws
     # a click of a person gets its name when it is read, and takes none with it when it goes
     here.layers.choose(2)
     points.add((3, 40, 40))

@@ -407,13 +407,16 @@ def show_names(
             shown.append("" if crowded or key in named else names.get(key[0], ""))
             named.add(key)
         if shown != [str(name) for name in np.ravel(layer.text.values)]:
-            above = marker_size(geometry) if layer is points else 0.0
+            translation = np.zeros(geometry.ndim)
+            if layer is points:  # above the marker, not on it
+                translation[geometry.plane_axes[0]] = -marker_size(geometry)
             layer.text = {
                 "string": shown,
                 "color": "white",
                 "size": _NAME_SIZE,
                 "anchor": "center" if layer is points else "upper_left",
-                "translation": (-above, 0.0),
+                "translation": translation,
+                "visible": layer.text.visible,  # a person's choice
             }
 
 
