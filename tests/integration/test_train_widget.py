@@ -136,7 +136,7 @@ def test_a_folder_is_learned_and_a_failure_is_said(viewer, panel, tmp_path, qtbo
     qtbot.waitUntil(lambda: not panel.is_busy, timeout=30_000)
     assert panel.status.startswith("Done after")
     panel.train()  # a run is there: the button is off, and the call is refused in words
-    assert "holds a run already" in messages[-1]
+    assert "holds a run or weights already" in messages[-1]
 
 
 def test_labels_that_cannot_be_learned_are_refused(viewer, panel, asked, qtbot, messages) -> None:

@@ -87,8 +87,8 @@ class TrainingOrder:
 def _check_new(order: TrainingOrder) -> None:
     if holds_run(order.out):
         raise TrainingError(
-            f"{order.out} holds a run already: press Resume to go on with it, or choose another "
-            "output folder."
+            f"{order.out} holds a run or weights already: press Resume to go on with a run, or "
+            "choose another output folder."
         )
     if order.weights != "default" and not Path(order.weights).is_file():
         raise TrainingError(f"There is no file of weights {order.weights}: choose one, or none.")

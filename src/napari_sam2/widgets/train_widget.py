@@ -99,9 +99,9 @@ class TrainWidget(QWidget):
         self._looking.setInterval(_LOOK_MS)
         self._looking.timeout.connect(self._look)
         self._docked = False
-        atexit.register(_end_all, self._runs)
+        atexit.register(_end_all, self._runs, self._stopping)
         # a partial of plain objects: a bound method would be gone with the widget
-        self.destroyed.connect(partial(_end_all, self._runs))
+        self.destroyed.connect(partial(_end_all, self._runs, self._stopping))
         self.reset_choices()
 
     @property
@@ -195,7 +195,6 @@ class TrainWidget(QWidget):
     # Inside
 
     def _build(self) -> None:
-        self._train.setToolTip("")
         self._stop.setToolTip("Ends after the step it is in; what was learned is kept.")
         buttons = QGridLayout()
         for place, (button, slot) in enumerate(
@@ -390,8 +389,9 @@ def _measured(progress: RunProgress) -> str:
     return f"{said}." if said else "."
 
 
-def _end_all(runs: list[TrainingRun], *_: object) -> None:
-    """Leave no run behind when the window or the program ends."""
+def _end_all(runs: list[TrainingRun], stopping: threading.Event, *_: object) -> None:
+    """Leave no run behind when the window or the program ends, and begin none."""
+    stopping.set()
     for run in runs:
         run.stop()
     while runs:
