@@ -53,16 +53,11 @@ class VideoPredictor:
         frame, every object is tracked from the first prompt of any, frames are resized bicubically
         on 8 bits, holes are filled on CUDA only.
     memory_budget
-        Bytes, about, that may be taken beside the weights: a quarter for features that are kept of
-        each video, the rest for objects that are computed together. Less is slower.
+        Bytes, about, for kept features of each video and for objects computed together.
     """
 
     def __init__(
-        self,
-        model: SAM2,
-        *,
-        reference_rules: bool = False,
-        memory_budget: int = DEFAULT_BUDGET,
+        self, model: SAM2, *, reference_rules: bool = False, memory_budget: int = DEFAULT_BUDGET
     ) -> None:
         self.model = model
         self.reference_rules = reference_rules
@@ -99,14 +94,8 @@ class VideoPredictor:
         if not (window is None or window == "auto" or (isinstance(window, int) and window > 0)):
             raise ValueError(f"window must be None, 'auto' or a side in pixels, not {window!r}")
         source = as_frame_source(frames)
-        return VideoState(
-            source,
-            choose_intensities(source, value_range),
-            window=window,
-            cache=FeatureCache(
-                max_bytes=self._budget.feature_bytes, max_entries=self._budget.feature_entries
-            ),
-        )
+        mapping, cache = choose_intensities(source, value_range), FeatureCache(self._budget)
+        return VideoState(source, mapping, window=window, cache=cache)
 
     # -- prompts -----------------------------------------------------------------------------
 
