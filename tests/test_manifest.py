@@ -51,7 +51,7 @@ def test_every_command_referred_to_is_declared(manifest: PluginManifest) -> None
     # The promises of the menu: 2-D, time-lapse and 3-D samples, and the main widget.
     assert len(contributions.sample_data or ()) >= 3
     named = {widget.display_name for widget in contributions.widgets or ()}
-    assert named == {"SAM 2 annotate", "SAM 2 everything"}
+    assert named == {"SAM 2 annotate", "SAM 2 everything", "SAM 2 train"}
 
 
 def test_menus_and_palette_know_every_command_and_key(manifest: PluginManifest) -> None:

@@ -89,7 +89,7 @@ def everything_on(
 
     model = (ModelHub() if models is None else models).model(choice_of(settings))
     frames, value_range = as_seen(source, settings.channels, settings.value_range)
-    found = MaskGenerator(model).find(
+    found = MaskGenerator.tuned(model).find(
         frames, frame_idx=frame_idx, value_range=value_range, progress=progress
     )
     return labels_of(found, (source.height, source.width))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +11,9 @@ from scipy import ndimage
 
 from sam2_backbone.build import build_sam2
 from sam2_backbone.inference.candidates import candidate_from_logits
+from sam2_backbone.inference.grid_search import GridSearch, GridSearchSettings
 from sam2_backbone.inference.mask_generator import MaskGenerator, labels_of
+from sam2_backbone.inference.tile_search import TileSearch, TileSearchSettings
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.modeling.sam2 import SAM2
 
@@ -79,15 +83,47 @@ def test_noise_alone_has_few_objects(micro: SAM2) -> None:
     assert len(MaskGenerator(micro).generate(noise)) <= 2
 
 
+def test_the_defaults_are_those_of_published_networks_and_tuned_are_the_networks_own(
+    micro: SAM2, discs: tuple[NDArray[np.uint8], NDArray[np.int32]]
+) -> None:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(MaskGenerator).parameters.items()
+        if name != "model"
+    }
+    assert defaults == {
+        "points_per_side": 32,
+        "pred_iou_thresh": 0.8,
+        "stability_score_thresh": 0.95,
+        "box_nms_thresh": 0.7,
+        "crop_n_layers": 0,
+        "min_mask_region_area": 0,
+    }
+    # nothing is replaced behind one's back: what comes is as sure as was asked for
+    part = discs[0][:70, :130]
+    sure = MaskGenerator(micro).generate(part)
+    assert sure
+    assert min(record["predicted_iou"] for record in sure) >= 0.8
+    assert min(record["stability_score"] for record in sure) >= 0.95
+    tuned = MaskGenerator.tuned(micro)
+    assert isinstance(tuned._search, TileSearch)
+    assert tuned._search.settings == TileSearchSettings()
+    assert tuned._search.settings.pred_iou_thresh < 0.8
+    grid = build_sam2("sam2.1_hiera_tiny", None, device="cpu", dtype="float32", input_size=128)
+    searches = [MaskGenerator.tuned(grid)._search, MaskGenerator(grid)._search]
+    assert all(isinstance(search, GridSearch) for search in searches)
+    assert searches[0].settings == searches[1].settings == GridSearchSettings()  # type: ignore[union-attr]
+
+
 def test_thresholds_are_obeyed(
     micro: SAM2, discs: tuple[NDArray[np.uint8], NDArray[np.int32]]
 ) -> None:
     image, _ = discs
     assert MaskGenerator(micro, pred_iou_thresh=1.0).generate(image) == []
     assert MaskGenerator(micro, stability_score_thresh=1.01).generate(image) == []
-    stable = MaskGenerator(micro, stability_score_thresh=0.8).generate(image)
+    stable = MaskGenerator(micro, stability_score_thresh=0.97).generate(image)
     assert stable
-    assert min(record["stability_score"] for record in stable) >= 0.8
+    assert min(record["stability_score"] for record in stable) >= 0.97
     for wrong in ({"points_per_side": 0}, {"crop_n_layers": -1}, {"min_mask_region_area": -1}):
         with pytest.raises(ValueError, match="must"):
             MaskGenerator(micro, **wrong)

@@ -168,7 +168,9 @@ def test_wait_gives_up_and_the_window_lives_meanwhile(viewer, slow_model) -> Non
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA error: nothing works"), ValueError("no")])
-def test_a_failing_model_is_told_and_costs_nothing(viewer, fake_model, messages, error) -> None:
+def test_a_failing_model_is_told_and_costs_nothing(
+    viewer, fake_model, messages, error, caplog
+) -> None:
     annotator = annotate(viewer, viewer.add_image(moving_discs()))
     annotator.points_layer.add((0, 12, 12))
     annotator.wait(timeout=20)
@@ -185,6 +187,11 @@ def test_a_failing_model_is_told_and_costs_nothing(viewer, fake_model, messages,
     annotator.propagate()
     annotator.wait(timeout=20)
     assert len(messages) == 2
+    # the sentence is for the person, the log has where it happened
+    (logged,) = [record for record in caplog.records if "failed" in record.message]
+    assert (logged.levelname, logged.message) == ("ERROR", "Propagating failed")
+    assert logged.exc_info[1].__traceback__ is not None
+    assert "fakes.py" in caplog.text
     annotator.propagate()
     annotator.wait(timeout=20)
     assert len(annotator.session.objects[0].mask_frames) == 8

@@ -269,11 +269,13 @@ def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, plugin_sett
     register()
     settings = get_plugin_settings("napari-sam2")
     settings.model.weights, settings.model.view = "mine.safetensors", "whole frame"
+    settings.model.memory_budget = 128
     settings.work.live, settings.work.hover_delay = True, 300
     settings.work.autosave_interval = 2.0
     annotator = annotate(viewer, viewer.add_image(STACK))
     session = annotator.session
     assert (session.settings.weights, session.window) == ("mine.safetensors", None)
+    assert session.settings.memory_mib == 128
     assert annotator._panels.propagation.is_live
     assert annotator._prompts.pointer._timer.interval() == 300
     assert annotator._images.current.autosave._interval_s == 2.0

@@ -12,6 +12,7 @@ from napari_sam2.layers import label_reader
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.outlines import area_of, scribble_points
+from napari_sam2.layers.prompt_layers import MOST_NAMED
 from napari_sam2.session.objects import colour_of
 
 
@@ -307,6 +308,62 @@ def test_every_label_has_its_own_colour_and_name(bench) -> None:
         labels.colormap.map(np.array([5000]))[0, :3], colour_of(5000), atol=1e-3
     )
     assert labels.features["name"].tolist() == ["cell 10", "cell 4104", "cell 5000"]
+
+
+def test_markers_name_their_object_once_a_frame(bench) -> None:
+    here = bench()
+    session, points, shapes = here.session, here.layers.points, here.layers.shapes
+    session.new_object(name="mother")
+    session.new_object(name="daughter")
+    for place in ((12, 12), (14, 14)):
+        session.add_point(1, 0, place)
+    session.add_point(1, 2, (12, 14))
+    session.add_box(2, 1, (20, 20, 30, 30))
+    here.show()
+    assert [str(name) for name in points.text.values] == ["mother", "", "mother"]
+    assert [str(name) for name in shapes.text.values] == ["daughter"]
+    points.text.visible = False
+    session.rename_object(1, "anna")
+    session.hide(2)
+    here.show()
+    assert [str(name) for name in points.text.values] == ["anna", "", "anna"]
+    assert [str(name) for name in shapes.text.values] == [""]
+    assert not points.text.visible
+    assert len(points.text.translation) == points.ndim  # else napari fails where it draws
+    # a click of a person gets its name when it is read, and takes none with it when it goes
+    here.layers.choose(2)
+    points.add((3, 40, 40))
+    session.show(2)
+    here.ask()
+    assert [str(name) for name in points.text.values] == ["anna", "", "anna", "daughter"]
+    here.undo()
+    assert [str(name) for name in points.text.values] == ["anna", "", "anna"]
+    # among hundreds names would hide the image
+    for number in range(MOST_NAMED):
+        session.add_point(1, 0, (1 + number % 40, 1 + number // 4))
+    here.show()
+    assert set(map(str, points.text.values)) == {""}
+
+
+def test_ids_beyond_what_a_graphics_card_counts_have_colours_of_their_own(bench) -> None:
+    here = bench()
+    labels = here.layers.labels
+    far = (70_000, 70_001, 65_534 + 70_000, 70_001 + 3 * 65_534, 2**31)
+    for number, obj_id in enumerate((3, *far)):
+        here.session.new_object(obj_id=obj_id)
+        here.session.add_point(obj_id, 0, (6 + 5 * number, 12))
+    here.session.hide(70_001)
+    here.show()
+    shown = labels.colormap.map(np.array([3, *far, 0]))
+    for row, obj_id in zip(shown, (3, *far), strict=False):
+        if obj_id != 70_001:
+            np.testing.assert_allclose(row[:3], colour_of(obj_id), atol=1e-3)
+    assert shown[:, 3].tolist() == [1, 1, 0, 1, 1, 1, 0]
+    here.session.show(70_001)
+    here.session.remove_object(2**31)
+    here.show()
+    assert labels.colormap.map(np.array([70_001]))[0, 3] == 1
+    here.assert_shown()
 
 
 def test_ids_beyond_16_bits_are_chosen_before_they_have_a_mask(bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,16 +157,35 @@ def test_a_locked_object_stays_outdated_where_it_was() -> None:
     assert not session.document.objects[1].outdated
 
 
-def test_frames_freed_with_their_object_are_computed_again() -> None:
+def test_a_frame_keeps_its_own_lock_when_its_object_is_given_free(tmp_path: Path) -> None:
     session = fake_session()
     list(session.propagate())
     session.lock(1, 6)
     session.add_point(1, 4, (14, 18))
     accepted = session.mask(1, 6)
+    session.unlock(1)  # which was not locked as a whole
+    session.lock(1)
     session.unlock(1)
+    assert session.objects[0].locked_frames == (6,)
+    list(session.propagate())
+    np.testing.assert_array_equal(session.mask(1, 6), accepted)
+    assert not session.objects[0].is_locked
+    session.save(tmp_path / "kept.json")
+    again = napari_sam2.replay(tmp_path / "kept.json", predictor_factory=FakePredictor)
+    np.testing.assert_array_equal(again[6], session.labels(6))
+    # as sessions of earlier versions have it, where the lock of the object held all
+    session.unlock(1, keep_frames=False)
+    assert session.objects[0].locked_frames == ()
     assert 6 in session.document.objects[1].outdated
     list(session.propagate())
     assert not np.array_equal(session.mask(1, 6), accepted)
+    path = tmp_path / "freed.json"
+    session.save(path)
+    text = path.read_text(encoding="utf-8")
+    assert '"keeps_frames": false' in text
+    path.write_text(re.sub(r',\s*"keeps_frames": false', "", text), encoding="utf-8")
+    again = napari_sam2.replay(path, predictor_factory=FakePredictor)
+    np.testing.assert_array_equal(again[6], session.labels(6))
 
 
 def test_a_box_has_one_answer_only(tmp_path: Path) -> None:

@@ -218,3 +218,14 @@ def test_the_embedded_model_segments_a_cell() -> None:
     # bfloat16 is for a process whose first operation it is, where AMX has to be switched off
     labels = napari_sam2.segment_image(image, [(34, 75)], dtype="float32")
     assert (labels == 1)[reference].sum() / ((labels == 1) | reference).sum() > 0.6
+
+
+def test_the_memory_budget_reaches_the_predictor_and_is_saved(tmp_path) -> None:
+    image = np.zeros((3, 40, 50), np.uint8)
+    session = Session(image, memory_mib=128)
+    predictor = session.models.predictor(session.settings)
+    assert predictor._budget.num_bytes == 128 * 2**20
+    session.save(tmp_path / "session.json")
+    assert Session.load(tmp_path / "session.json").settings.memory_mib == 128
+    with pytest.raises(ValueError, match="memory_mib"):
+        Session(image, memory_mib=10)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sam2_backbone.build import build_sam2
+from sam2_backbone.training import command
 from sam2_backbone.training.__main__ import main
 from sam2_backbone.training.args import Stage, TrainingArgs, args_from_json
 from sam2_backbone.training.batches import StepBatches
@@ -112,6 +113,20 @@ def test_a_run_learns_and_exports_weights_that_open(tmp_path: Path) -> None:
     assert iio.imread(sheets[-1]).shape == (3 * 64, 8 * 64, 3)
     model = build_sam2(None, tmp_path / "weights.safetensors", device="cpu", dtype="float32")
     assert model.config == TEST_CONFIG
+
+
+def test_slow_steps_are_reported_after_some_minutes(tmp_path: Path) -> None:
+    args = replace(ARGS, minutes=0.02, log_steps=10**6, log_minutes=0.0)
+    trainer = Trainer(TEST_CONFIG, [discs()], args, tmp_path)
+    trainer.run()
+    assert len(read_curves(tmp_path / "log.csv")["loss"][1]) == trainer.step
+
+
+def test_the_end_of_input_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, heard = [b"a word", b"another", b""], []
+    monkeypatch.setattr(command.os, "read", lambda *_: said.pop(0))
+    command._when_input_ends(lambda: heard.append(len(said)))
+    assert heard == [0]
 
 
 def test_resuming_nothing_is_said_plainly(tmp_path: Path) -> None:

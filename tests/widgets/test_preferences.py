@@ -56,11 +56,19 @@ def test_every_preference_has_a_default_that_holds_without_napari(registered) ->
     assert read_preferences() == Preferences()
     settings = get_plugin_settings("napari-sam2")
     settings.model.weights, settings.model.view = " mine.safetensors ", "whole frame"
+    settings.model.memory_budget = 512
     settings.work.autosave_interval, settings.work.hover_delay = 5, 300
     settings.work.live = True
     assert read_preferences() == Preferences(
-        weights="mine.safetensors", window=None, autosave_s=5.0, hover_ms=300, live=True
+        weights="mine.safetensors",
+        window=None,
+        memory_mib=512,
+        autosave_s=5.0,
+        hover_ms=300,
+        live=True,
     )
+    with pytest.raises(ValueError, match="memory_budget"):
+        settings.model.memory_budget = 63
     with pytest.raises(ValueError, match="autosave_interval"):
         settings.work.autosave_interval = 0
 

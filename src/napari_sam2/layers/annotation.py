@@ -217,6 +217,7 @@ class AnnotationLayers:
             is_expected = key[0] in self.book.expected
             if key not in told and not is_expected and not self.book.is_waiting(key):
                 self.book.show(points, shapes, key)
+        self._show_names()
         self._dress()
         return edits
 
@@ -249,6 +250,7 @@ class AnnotationLayers:
             self._postponed.add((obj_id, frame_idx))
             return
         self.book.show(self.points, self.shapes, (obj_id, frame_idx))
+        self._show_names()
         self._dress()
 
     def show_masks(self, frame_idx: int, obj_ids: tuple[int, ...] | None = None) -> None:
@@ -300,6 +302,7 @@ class AnnotationLayers:
             self._postponed |= self.book.keys
             return
         self.book.show_all(self.points, self.shapes)
+        self._show_names()
         self._dress()
 
     # Inside
@@ -340,6 +343,14 @@ class AnnotationLayers:
         if self._points is not None and self._shapes is not None:
             with self.book.drawing():
                 prompt_layers.show_some(self._points, self._shapes, hidden)
+        self._show_names()
+
+    def _show_names(self) -> None:
+        if self._points is None or self._shapes is None or self._is_shaping:
+            return
+        objects = self._session.document.objects.values()
+        names = {state.obj_id: state.name for state in objects if not state.hidden}
+        prompt_layers.show_names(self._points, self._shapes, names, self.geometry)
 
     def _dress(self) -> None:
         # dressing lets go of markers that a person is about to move or to delete

@@ -78,7 +78,7 @@ def labels_layer(
     layer = Labels(
         data,
         name=f"{plane.image.name} everything",
-        colormap=object_colormap(int(labels.max(initial=1))),
+        colormap=object_colormap(range(1, int(labels.max(initial=1)) + 1)),
     )
     copy_transform(plane.image, layer, world_units=world_units)
     return layer

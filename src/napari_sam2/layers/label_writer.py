@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LARGEST_PLAIN_ARRAY = 2**30
 # up to the first napari sends a byte per pixel to the graphics card; it takes no more than the last
 _NUM_COLOURS = (254, 4094, 65534)
+# lengths of a cycle that are tried for ids beyond that
+_TRIES = 3000
 
 
 class LabelWriter:
@@ -50,7 +52,7 @@ class LabelWriter:
         obj_ids = [record.obj_id for record in self._session.objects]
         data = label_array(self._geometry, label_dtype(obj_ids))
         self._hidden = frozenset(r.obj_id for r in self._session.objects if r.is_hidden)
-        colormap = object_colormap(max(obj_ids, default=1), self._hidden)
+        colormap = object_colormap(obj_ids, self._hidden)
         layer = Labels(data, name=name, colormap=colormap)
         self._names = {}
         self._drawn.clear()
@@ -135,8 +137,7 @@ class LabelWriter:
         """Show all objects but the hidden ones."""
         if hidden != self._hidden:
             self._hidden = hidden
-            largest = max(self._session.document.objects, default=1)
-            layer.colormap = object_colormap(largest, hidden)
+            layer.colormap = object_colormap(self._session.document.objects, hidden)
 
     def make_room(self, layer: Labels, obj_id: int) -> None:
         """Give a layer numbers in which an object's id fits, if its own are too small."""
@@ -162,9 +163,9 @@ class LabelWriter:
         rows, columns = slice(top, bottom), slice(left, right)
         labels = self._composed(shown, (rows, columns))
         self._hold(layer, labels.dtype)
-        largest = int(labels.max(initial=0))
-        if len(layer.colormap.colors) <= min(largest, _NUM_COLOURS[-1]):
-            layer.colormap = object_colormap(largest, self._hidden)
+        if not _has_colours(layer.colormap, shown.masks):
+            present = {*self._session.document.objects, *shown.masks}
+            layer.colormap = object_colormap(present, self._hidden)
         layer.data[self._geometry.index(frame_idx, rows, columns)] = labels
         if refresh and layer.visible:
             layer.refresh(extent=False, highlight=False, thumbnail=False)
@@ -176,6 +177,19 @@ class LabelWriter:
     def _composed(self, shown: ShownFrame, region: Region) -> NDArray[np.unsignedinteger]:
         dtype = label_dtype({*self._session.document.objects, *shown.masks})
         return shown.labels(self._session.height, self._session.width, dtype, region)
+
+
+def _has_colours(colormap: CyclicLabelColormap, obj_ids: Collection[int]) -> bool:
+    """Whether these objects are coloured as they should be."""
+    count = len(colormap.colors) - 1
+    beyond = [obj_id for obj_id in obj_ids if obj_id > count]
+    if not beyond:
+        return True
+    wanted = [colour_of(obj_id) for obj_id in beyond]
+    rows = [(obj_id - 1) % count + 1 for obj_id in beyond]
+    return count == _NUM_COLOURS[-1] - _TRIES or np.allclose(
+        colormap.colors[rows, :3], wanted, atol=1e-3
+    )
 
 
 def _around(boxes: Sequence[Box]) -> Box:
@@ -213,11 +227,27 @@ def widen(layer: Labels, dtype: np.dtype[Any], geometry: FrameGeometry) -> None:
     layer.mode = mode
 
 
-def object_colormap(largest_id: int, hidden: frozenset[int] = frozenset()) -> CyclicLabelColormap:
-    """Colour labels as their objects are coloured everywhere; hidden ones not at all."""
-    count = next((n for n in _NUM_COLOURS if largest_id <= n), _NUM_COLOURS[-1])
-    colours = [(0.0, 0.0, 0.0, 0.0)]
-    colours += [
-        (*colour_of(obj_id), 0.0 if obj_id in hidden else 1.0) for obj_id in range(1, count + 1)
-    ]
-    return CyclicLabelColormap(colors=np.array(colours, dtype=np.float32))
+def object_colormap(
+    obj_ids: Collection[int], hidden: frozenset[int] = frozenset()
+) -> CyclicLabelColormap:
+    """Colour labels as their objects are coloured everywhere; hidden ones not at all.
+
+    The graphics card counts no further than 65534. Beyond that colours come again, after so many
+    that no two of these objects share one, unless there are thousands of scattered ids.
+    """
+    largest_id = max(obj_ids, default=1)
+    count = next((n for n in _NUM_COLOURS if largest_id <= n), None) or _cycle(obj_ids)
+    colours = np.zeros((count + 1, 4), dtype=np.float32)
+    colours[1:, :3] = [colour_of(obj_id) for obj_id in range(1, count + 1)]
+    colours[1:, 3] = 1.0
+    for obj_id in (*obj_ids, *hidden):
+        colours[(obj_id - 1) % count + 1] = (*colour_of(obj_id), float(obj_id not in hidden))
+    return CyclicLabelColormap(colors=colours)
+
+
+def _cycle(obj_ids: Collection[int]) -> int:
+    """Return after how many colours the first may come again without two objects sharing one."""
+    ids = np.fromiter(obj_ids, np.int64)
+    most = _NUM_COLOURS[-1]
+    lengths = range(most, most - _TRIES, -1)
+    return next((n for n in lengths if len(np.unique(ids % n)) == len(ids)), most - _TRIES)

@@ -7,7 +7,7 @@ clicks along it. All carry the object in the feature `obj_id`; clicks carry `pol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ ToImage = Callable[["Layer", "NDArray[np.float64]"], "NDArray[np.float64]"]
 NO_OBJECT = 0
 _POLARITY = {POSITIVE: "positive", NEGATIVE: "negative"}
 _SYMBOL = {POSITIVE: "disc", NEGATIVE: "x"}
+MOST_NAMED = 100  # markers
+_NAME_SIZE = 9
 _SELECTING = ("select", "direct")
 # float32 vertices of a Shapes layer know about this much of a pixel
 _TOLERANCE = 1e-2
@@ -386,6 +388,36 @@ def append_outlines(shapes: Shapes, obj_id: int, outlines: Iterable[Outline]) ->
         dress_shapes(shapes, obj_id)
         shapes.add([outline.vertices], shape_type=outline.kind)
         shapes.selected_data = set()
+
+
+def show_names(
+    points: Points, shapes: Shapes, names: Mapping[int, str], geometry: FrameGeometry
+) -> None:
+    """Write the name of an object beside the first of its markers on each frame.
+
+    Objects that `names` leaves out have none; among very many markers nothing is written.
+    """
+    crowded = len(points.data) + len(shapes.data) > MOST_NAMED
+    for layer in (points, shapes):
+        shown: list[str] = []
+        named: set[PromptKey] = set()
+        for obj_id, marker in zip(object_ids(layer), layer.data, strict=True):
+            first = np.atleast_2d(np.asarray(marker, dtype=np.float64))[:1]
+            key = (int(obj_id), int(geometry.to_pixel(first).frame_idx[0]))
+            shown.append("" if crowded or key in named else names.get(key[0], ""))
+            named.add(key)
+        if shown != [str(name) for name in np.ravel(layer.text.values)]:
+            translation = np.zeros(geometry.ndim)
+            if layer is points:  # above the marker, not on it
+                translation[geometry.plane_axes[0]] = -marker_size(geometry)
+            layer.text = {
+                "string": shown,
+                "color": "white",
+                "size": _NAME_SIZE,
+                "anchor": "center" if layer is points else "upper_left",
+                "translation": translation,
+                "visible": layer.text.visible,  # a person's choice
+            }
 
 
 def show_some(points: Points, shapes: Shapes, hidden: frozenset[int]) -> None:

@@ -19,3 +19,7 @@ class ImageReadError(SessionError):
 
 class ModelUnavailableError(SessionError):
     """The model asked for cannot be had."""
+
+
+class TrainingError(SessionError):
+    """A training run cannot begin, or has failed."""

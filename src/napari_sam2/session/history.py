@@ -58,10 +58,14 @@ class SetLocks:
 
 @dataclass(frozen=True)
 class LockObject:
-    """An object was accepted as it is, or given free again with all of its frames."""
+    """An object was accepted as it is, or given free again but for frames accepted one by one.
+
+    Sessions of earlier versions say nothing of `keeps_frames`: there these were given free, too.
+    """
 
     obj_id: int
     locked: bool
+    keeps_frames: bool = False
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class ModelHub:
         """Return a new video predictor on the model of `settings`."""
         from sam2_backbone import VideoPredictor
 
-        predictor: Predictor = VideoPredictor(self.model(choice_of(settings)))
+        predictor: Predictor = VideoPredictor(
+            self.model(choice_of(settings)), memory_budget=settings.memory_mib * 2**20
+        )
         return predictor
 
     def environment(self, settings: SessionSettings) -> Environment | None:

@@ -79,22 +79,16 @@ def set_hidden(ledger: Ledger, obj_id: int, *, hidden: bool) -> None:
         ledger.later(ledger.events.objects_changed.emit)
 
 
-def lock(
-    ledger: Ledger, obj_id: int, frame_idx: int | Iterable[int] | None, *, locked: bool
-) -> None:
-    """Lock or unlock frames of an object, the whole object for ``None``."""
-    if frame_idx is None:
-        lock_object(ledger, obj_id, locked=locked)
-    else:
-        set_locks(ledger, obj_id, frame_idx, locked=locked)
+def lock_object(ledger: Ledger, obj_id: int, *, locked: bool, keeps_frames: bool = True) -> None:
+    """Accept an object as it is on all frames, or take that back.
 
-
-def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
-    """Accept an object as it is on all frames, or give it and all of its frames free."""
+    Frames that were accepted one by one stay so, unless a session of an earlier version is
+    repeated (`keeps_frames`).
+    """
     with ledger.turn():
         state = ledger.object(obj_id)
         after = replace(state, accepted=locked)
-        if not locked:
+        if not (locked or keeps_frames):
             freed = state.locked & (state.masks.keys() - state.prompts.keys())
             after = replace(after, locked=frozenset(), outdated=state.outdated | freed)
         if after == state:
@@ -104,7 +98,7 @@ def lock_object(ledger: Ledger, obj_id: int, *, locked: bool) -> None:
         ledger.commit(
             "Lock" if locked else "Unlock",
             ledger.document.with_object(after),
-            LockObject(state.obj_id, locked),
+            LockObject(state.obj_id, locked, keeps_frames),
         )
         _tell_of_locks(ledger, state.obj_id, state.masks)
 

@@ -165,8 +165,11 @@ def repeat(
                 )
             case SetLocks(obj_id, frames, locked):
                 (session.lock if locked else session.unlock)(obj_id, frames)
-            case LockObject(obj_id, locked):
-                (session.lock if locked else session.unlock)(obj_id)
+            case LockObject(obj_id, locked, keeps_frames):
+                if locked:
+                    session.lock(obj_id)
+                else:
+                    session.unlock(obj_id, keep_frames=keeps_frames)
             case SetHidden(obj_id, hidden):
                 (session.hide if hidden else session.show)(obj_id)
             case Group(title, actions):

@@ -58,6 +58,8 @@ class Session:
         ``"auto"``, ``None`` (the whole frame) or a side in pixels.
     weights, device, dtype
         As `sam2_backbone.build_sam2` takes them.
+    memory_mib
+        MiB, about, that kept features and objects computed together may take beside the weights.
     path
         Where `image` was read from, so that a saved session need not copy it.
     models
@@ -77,6 +79,7 @@ class Session:
         device: str = "auto",
         dtype: str = "auto",
         channels: Sequence[Channel] = (),
+        memory_mib: int = 1024,
         path: str | Path | None = None,
         models: ModelHub | None = None,
         predictor_factory: PredictorFactory | None = None,
@@ -89,6 +92,7 @@ class Session:
             value_range=value_range,
             window=window,
             channels=tuple(channels),
+            memory_mib=memory_mib,
         )
         if predictor_factory is None:
             settings.check_variant()
@@ -199,11 +203,27 @@ class Session:
 
     def lock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
         """Accept masks, the whole object if `frame_idx` is ``None``: they are never overwritten."""
-        object_edits.lock(self._ledger, obj_id, frame_idx, locked=True)
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=True)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=True)
 
-    def unlock(self, obj_id: int, frame_idx: int | Iterable[int] | None = None) -> None:
-        """Let masks change again, those of all frames if `frame_idx` is ``None``."""
-        object_edits.lock(self._ledger, obj_id, frame_idx, locked=False)
+    def unlock(
+        self,
+        obj_id: int,
+        frame_idx: int | Iterable[int] | None = None,
+        *,
+        keep_frames: bool = True,
+    ) -> None:
+        """
+        Let masks of some frames change again, or take back that the whole object was accepted.
+
+        Frames that were locked one by one stay so with their object, unless `keep_frames` is false.
+        """
+        if frame_idx is None:
+            object_edits.lock_object(self._ledger, obj_id, locked=False, keeps_frames=keep_frames)
+        else:
+            object_edits.set_locks(self._ledger, obj_id, frame_idx, locked=False)
 
     # Prompts
 

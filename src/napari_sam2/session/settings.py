@@ -9,6 +9,7 @@ from typing import Literal
 from napari_sam2.session.intensities import Channel, checked_channels
 
 Window = int | Literal["auto"] | None
+LEAST_MEMORY_MIB = 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class SessionSettings:
         Up to three channels and how each is shown, instead of `value_range`; empty takes that.
     window
         Side of the square the model looks through, in pixels; ``"auto"`` or ``None`` for the frame.
+    memory_mib
+        MiB, about, that features and objects computed together may take beside the weights.
     """
 
     variant: str | None = "micro"
@@ -39,6 +42,7 @@ class SessionSettings:
     value_range: tuple[float, float] | None = None
     window: Window = "auto"
     channels: tuple[Channel, ...] = ()
+    memory_mib: int = 1024
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value_range", _checked_range(self.value_range))
@@ -49,6 +53,11 @@ class SessionSettings:
             raise TypeError(f"window must be 'auto', None or a whole number, got {self.window!r}.")
         if isinstance(self.window, int) and self.window < 1:
             raise ValueError(f"window must be at least one pixel wide, got {self.window}.")
+        if not isinstance(self.memory_mib, int) or self.memory_mib < LEAST_MEMORY_MIB:
+            raise ValueError(
+                f"memory_mib must be a whole number from {LEAST_MEMORY_MIB} on, "
+                f"got {self.memory_mib!r}."
+            )
         if self.variant is None and self.weights == "default":
             raise ValueError("variant=None needs weights= with a checkpoint to recognise.")
 

@@ -63,8 +63,8 @@ class EverythingWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._preferences = read_preferences()
-        use_cache_folder(self._preferences)
+        preferences = read_preferences()
+        use_cache_folder(preferences)
         self._models = ModelHub()
         self._worker: FunctionWorker[_Found] | None = None
         self._stopping = threading.Event()
@@ -73,7 +73,7 @@ class EverythingWidget(QWidget):
         self._image.setMinimumContentsLength(8)
         self._network = QComboBox()
         self._network.addItems(list_variants())
-        self._network.setCurrentText(self._preferences.variant)
+        self._network.setCurrentText(preferences.variant)
         self._network.setToolTip(
             "micro looks through windows of several sizes and needs no download; the others ask a "
             "grid of points, and want a graphics card."
@@ -155,11 +155,11 @@ class EverythingWidget(QWidget):
     # Inside
 
     def _settings(self, plane: ShownPlane) -> SessionSettings:
-        variant = self._network.currentText()
+        variant, preferences = self._network.currentText(), read_preferences()
         return SessionSettings(
             variant=variant,
-            weights=self._preferences.weights_for(variant),
-            device=self._preferences.device,
+            weights=preferences.weights_for(variant),
+            device=preferences.device,
             channels=plane.channels,
         )
 

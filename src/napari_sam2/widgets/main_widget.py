@@ -236,6 +236,10 @@ class AnnotateWidget(QWidget):
         if reason:
             self._say(reason)
 
+    def use_weights(self, variant: str, weights: str | Path) -> None:
+        """Have the next answers given by a network with these weights, here and on new images."""
+        self._prompts.use_weights(variant, Path(weights))
+
     def wait(self, timeout: float = 60.0) -> None:
         """Let the window live until prompts, jobs and what they draw are finished.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Labels
@@ -139,6 +141,7 @@ class OpenImages(QObject):
                 device=self._preferences.device,
                 weights=self._preferences.weights_for(variant or self.variant),
                 window=self._preferences.window,
+                memory_mib=self._preferences.memory_mib,
                 models=self._models,
                 path=image_of_session(image) or image_file(image),
             )
@@ -170,6 +173,11 @@ class OpenImages(QObject):
         if self.current is not None:
             self.current.use_variant(variant, self._preferences.weights_for(variant))
             self._preparing.start()
+
+    def use_weights(self, variant: str, weights: Path) -> None:
+        """Have the next answers given by a network with weights of a person's own."""
+        self._preferences = replace(self._preferences, variant=variant, weights=str(weights))
+        self.use_variant(variant)
 
     def take_in_hand(self, opened: OpenSession) -> bool:
         """Go on with an open session; False if it is open no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from napari.settings import get_plugin_settings
 
@@ -34,6 +35,8 @@ class Preferences:
         ``"default"`` or a file of weights for the network.
     window
         ``"auto"``, or None for the whole frame.
+    memory_mib
+        MiB that features and objects computed together may take.
     autosave_s
         How often work is saved by itself.
     hover_ms
@@ -47,6 +50,7 @@ class Preferences:
     cache_folder: str = ""
     weights: str = "default"
     window: Window = "auto"
+    memory_mib: int = 1024
     autosave_s: float = 0.4
     hover_ms: int = 120
     live: bool = False
@@ -69,10 +73,18 @@ def read_preferences() -> Preferences:
         cache_folder=str(model.cache_folder),
         weights=str(model.weights).strip() or "default",
         window=None if model.view == "whole frame" else "auto",
+        memory_mib=int(model.memory_budget),
         autosave_s=float(work.autosave_interval),
         hover_ms=int(work.hover_delay),
         live=bool(work.live),
     )
+
+
+def prefer_weights(variant: str, weights: Path) -> None:
+    """Keep a file of weights for the next time, as far as napari knows the plugin's manifest."""
+    with suppress(KeyError, ValueError, AttributeError):
+        model = get_plugin_settings(_PLUGIN).model
+        model.variant, model.weights = variant, str(weights)
 
 
 def use_cache_folder(preferences: Preferences) -> None:

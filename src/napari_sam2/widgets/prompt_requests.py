@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
@@ -107,11 +109,18 @@ class PromptRequests(QObject):
         if self._images.current is not None:
             self._images.open_or_say(self._images.current.image, axis)
 
+    def use_weights(self, variant: str, weights: Path) -> None:
+        """Have the next answers given by a network with weights of a person's own."""
+        self._change_network(partial(self._images.use_weights, variant, weights))
+
     def _on_variant(self, variant: str) -> None:
+        self._change_network(partial(self._images.use_variant, variant))
+
+    def _change_network(self, change: Callable[[], None]) -> None:
         if self._run.is_active:
             self.refused.emit("Cancel the propagation before you choose another network.")
         else:
-            self._images.use_variant(variant)
+            change()
         self.answered.emit()
 
     def _set_polarity(self, positive: bool) -> None:

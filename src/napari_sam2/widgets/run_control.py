@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from napari_sam2.widgets.jobs import Jobs, Steps
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.run_progress import RunProgress
 
+_log = logging.getLogger(__name__)
 BUSY = "Wait until what is running has ended, or cancel it."
 
 
@@ -132,6 +134,8 @@ class RunControl(QObject):
         what, self._what, self._opened = self._what, None, None
         following, self._next, self._is_ending = self._next, None, False
         if error is not None:
+            doing = what.doing if what is not None else "A run"
+            _log.error("%s failed", doing, exc_info=error)
             self.failed.emit(error)
         self.changed.emit()
         if run is not None and what is not None:

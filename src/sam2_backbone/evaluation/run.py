@@ -151,7 +151,7 @@ class _Run:
         return Part("made clips", count * len(MEASURES) * (FRAMES - 1), run)
 
     def automatic(self, data: str, stills: Sequence[LabelledSequence]) -> Part:
-        generator = MaskGenerator(self.predictor.model)
+        generator = MaskGenerator.tuned(self.predictor.model)
 
         def segment(image: NDArray[np.uint8]) -> NDArray[np.integer]:
             size = (image.shape[0], image.shape[1])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from sam2_backbone.inference.memory_budget import MemoryBudget
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.modeling.sam2 import ImageFeatures
 
-DEFAULT_LIMIT = 256 * 2**20  # bytes
-
 
 class FeatureCache:
-    """The most recently used features, up to a number of bytes and of entries."""
+    """The most recently used features, up to a budget's number of bytes and of entries."""
 
-    def __init__(self, *, max_bytes: int = DEFAULT_LIMIT, max_entries: int = 32) -> None:
-        self._max_bytes, self._max_entries = max_bytes, max_entries
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._max_bytes, self._max_entries = budget.feature_bytes, budget.feature_entries
         self._entries: OrderedDict[tuple[int, View], ImageFeatures] = OrderedDict()
         self._bytes = 0
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from sam2_backbone.inference.exclusion import claim, settled
+from sam2_backbone.inference.memory_budget import MemoryBudget
 from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
     fill_small_holes,
@@ -40,8 +41,6 @@ from sam2_backbone.modeling.sam2 import (
 
 SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 PREVIOUS_LOGITS_CLAMP = 32.0  # of logits that are given back with a new click
-# rows of one batch: what 16 rows of a 32 x 32 embedding take
-_BATCH_TOKENS = 16 * 32 * 32
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,15 @@ class FrameStep:
     ----------
     reference_rules
         Resize frames as the reference does, and fill holes only where it can.
+    budget
+        How many objects are computed together.
     """
 
-    def __init__(self, model: SAM2, *, reference_rules: bool) -> None:
+    def __init__(
+        self, model: SAM2, *, reference_rules: bool, budget: MemoryBudget | None = None
+    ) -> None:
         self.model = model
+        self.budget = MemoryBudget() if budget is None else budget
         self.config = model.config
         self.reference_rules = reference_rules
 
@@ -229,7 +233,7 @@ class FrameStep:
 
     @property
     def _chunk(self) -> int:
-        return max(1, _BATCH_TOKENS // self.config.embedding_size**2)
+        return self.budget.batch_rows(self.config.embedding_size)
 
     def _input(self, state: VideoState, frame: object, view: View) -> Tensor:
         return to_model_input(

@@ -137,26 +137,33 @@ def image_source(image: object) -> FrameSource:
 def choose_intensities(
     source: FrameSource, value_range: tuple[float, float] | None = None
 ) -> Intensities:
-    """Choose the one mapping of a stack's values to 0…1.
+    """Choose the one mapping of a stack's values to 0…1; see `choose_value_range`."""
+    # opening frames must not import torch, which the mapping's module needs
+    from sam2_backbone.inference.transforms import Intensities
+
+    return Intensities(*choose_value_range(source, value_range))
+
+
+def choose_value_range(
+    source: FrameSource, value_range: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Choose which values of a stack become 0 and 1.
 
     Raises
     ------
     ValueError
         If `value_range` is not two finite increasing numbers.
     """
-    # opening frames must not import torch, which the mapping's module needs
-    from sam2_backbone.inference.transforms import Intensities
-
     if value_range is not None:
         low, high = float(value_range[0]), float(value_range[1])
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
             raise ValueError(f"value_range must be (low, high) with low < high, not {value_range}")
-        return Intensities(low, high)
+        return low, high
     if source.dtype == np.uint8:
-        return Intensities(0.0, 255.0)
+        return 0.0, 255.0
     if source.dtype == np.bool_:
-        return Intensities(0.0, 1.0)
-    return Intensities(*robust_value_range(source))
+        return 0.0, 1.0
+    return robust_value_range(source)
 
 
 def robust_value_range(source: FrameSource) -> tuple[float, float]:

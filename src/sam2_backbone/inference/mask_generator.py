@@ -27,21 +27,23 @@ class MaskGenerator:
 
     Names and record keys are those of Meta's generator. A published network is asked by a grid of
     points on the whole frame and on crops. A network of small input that sees objects through
-    windows (`micro`) looks through overlapping tiles of several sides; its grid is part of each
-    tile, and its thresholds are its own.
+    windows (`micro`) looks through overlapping tiles of several sides, and its grid is part of
+    each tile. The defaults are those of published networks; `tuned` takes the network's own.
 
     Parameters
     ----------
     model
         From `build_sam2`.
     points_per_side
-        Points along a side of the grid. None: 32, or what the tiles ask for; given for a network
-        with tiles, the grid has at least so many points along the frame's longer side.
-    pred_iou_thresh, stability_score_thresh
-        Masks with less are dropped, 0…1. None: 0.8 and 0.95, or those of the tiles.
+        Points along a side of the grid; with tiles, at least so many along the frame's longer side.
+    pred_iou_thresh
+        Masks whose predicted IoU is less are dropped, 0…1.
+    stability_score_thresh
+        Masks that change more with the threshold of their logits are dropped, 0…1. Stability is
+        measured 1 above and below zero, with tiles 0.1.
     box_nms_thresh
-        Of two boxes with a greater IoU the better stays. None: 0.7; with tiles masks are compared
-        instead of boxes, and a number takes the place of the IoU from which two are one object.
+        Of two boxes with a greater IoU the better stays; with tiles masks are compared instead, and
+        an overlap of 0.3 of either is too much already.
     crop_n_layers
         Layers of zoomed crops; tiles zoom by themselves.
     min_mask_region_area
@@ -52,14 +54,14 @@ class MaskGenerator:
         self,
         model: SAM2,
         *,
-        points_per_side: int | None = None,
-        pred_iou_thresh: float | None = None,
-        stability_score_thresh: float | None = None,
-        box_nms_thresh: float | None = None,
+        points_per_side: int = 32,
+        pred_iou_thresh: float = 0.8,
+        stability_score_thresh: float = 0.95,
+        box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
         min_mask_region_area: int = 0,
     ) -> None:
-        if points_per_side is not None and points_per_side < 1:
+        if points_per_side < 1:
             raise ValueError(f"points_per_side must be at least 1, not {points_per_side}")
         if crop_n_layers < 0 or min_mask_region_area < 0:
             raise ValueError("crop_n_layers and min_mask_region_area must not be negative")
@@ -67,31 +69,44 @@ class MaskGenerator:
         self.min_mask_region_area = min_mask_region_area
         self._search: GridSearch | TileSearch
         if len(model.config.window_fractions) > 1:
-            row = TileSearchSettings()
-            rules = row.rules
-            if box_nms_thresh is not None:
-                rules = replace(rules, duplicate_iou=box_nms_thresh)
+            own = TileSearchSettings()
             row = replace(
-                row,
-                pred_iou_thresh=_given(pred_iou_thresh, row.pred_iou_thresh),
-                stability_score_thresh=_given(stability_score_thresh, row.stability_score_thresh),
-                rules=rules,
+                own,
+                pred_iou_thresh=pred_iou_thresh,
+                stability_score_thresh=stability_score_thresh,
+                rules=replace(own.rules, duplicate_iou=box_nms_thresh),
             )
-            self._search = TileSearch(model, row, min_points_per_side=points_per_side or 1)
+            self._search = TileSearch(model, row, min_points_per_side=points_per_side)
         else:
-            grid = GridSearchSettings()
             self._search = GridSearch(
                 model,
                 GridSearchSettings(
-                    points_per_side=points_per_side or grid.points_per_side,
-                    pred_iou_thresh=_given(pred_iou_thresh, grid.pred_iou_thresh),
-                    stability_score_thresh=_given(
-                        stability_score_thresh, grid.stability_score_thresh
-                    ),
-                    box_nms_thresh=_given(box_nms_thresh, grid.box_nms_thresh),
+                    points_per_side=points_per_side,
+                    pred_iou_thresh=pred_iou_thresh,
+                    stability_score_thresh=stability_score_thresh,
+                    box_nms_thresh=box_nms_thresh,
                     crop_n_layers=crop_n_layers,
                 ),
             )
+
+    @classmethod
+    def tuned(cls, model: SAM2) -> MaskGenerator:
+        """Make a generator with the numbers that find most objects with this network.
+
+        Those of `micro` were chosen on training images: it judges itself by the truth rather than
+        too well, so masks of a lower predicted IoU are worth keeping, and its tiles have their own
+        grid. Published networks have their defaults.
+        """
+        if len(model.config.window_fractions) <= 1:
+            return cls(model)
+        own = TileSearchSettings()
+        return cls(
+            model,
+            points_per_side=1,
+            pred_iou_thresh=own.pred_iou_thresh,
+            stability_score_thresh=own.stability_score_thresh,
+            box_nms_thresh=own.rules.duplicate_iou,
+        )
 
     def generate(
         self, image: object, *, value_range: tuple[float, float] | None = None
@@ -163,10 +178,6 @@ class MaskGenerator:
         if self.min_mask_region_area:
             found = [without_specks(c, self.min_mask_region_area) for c in found]
         return found
-
-
-def _given(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 def _record(candidate: Candidate, size: tuple[int, int]) -> dict[str, Any]:

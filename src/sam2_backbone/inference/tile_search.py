@@ -57,6 +57,9 @@ class TileSearchSettings:
         From grid point to grid point, over the side.
     pred_iou_thresh, stability_score_thresh
         Masks below are dropped.
+    stability_offset
+        Logits above and below zero between which stability is measured: less than the 1 of
+        published networks, since these logits rise less steeply at outlines.
     shares
         Square root of a mask's area over its tile's: masks outside are dropped, because a network
         trained on objects of about a seventh to three quarters of its input guesses there.
@@ -78,7 +81,8 @@ class TileSearchSettings:
     step: float = 0.5
     spacing: float = 0.125
     pred_iou_thresh: float = 0.65
-    stability_score_thresh: float = 0.6
+    stability_score_thresh: float = 0.95
+    stability_offset: float = 0.1
     shares: tuple[float, float] = (0.2, 0.8)
     ideal_share: float = 0.35
     share_weight: float = 0.1
@@ -228,7 +232,7 @@ class TileSearch:
             _rows(scale.features, tiles), Prompts(coords, labels), multimask_output=True
         )
         logits, ious = prediction.low_res_masks.cpu(), prediction.iou_predictions.cpu()
-        stabilities = stability_scores(logits)
+        stabilities = stability_scores(logits, settings.stability_offset)
         shares = (logits > 0).flatten(2).float().mean(-1).sqrt()  # (N, M)
         good = (ious >= settings.pred_iou_thresh) & (stabilities >= settings.stability_score_thresh)
         good &= shares <= settings.shares[1]

@@ -12,6 +12,7 @@ from sam2_backbone.inference.feature_cache import FeatureCache
 from sam2_backbone.inference.frame_step import Answer, FrameStep, sighting
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
 from sam2_backbone.inference.judging import judged_together
+from sam2_backbone.inference.memory_budget import DEFAULT_BUDGET, MemoryBudget
 from sam2_backbone.inference.model_view import ModelView, model_view
 from sam2_backbone.inference.packed_mask import PackedMask
 from sam2_backbone.inference.prompts import (
@@ -51,12 +52,17 @@ class VideoPredictor:
         Follow every rule of the reference: a correction of a tracked frame is no conditioning
         frame, every object is tracked from the first prompt of any, frames are resized bicubically
         on 8 bits, holes are filled on CUDA only.
+    memory_budget
+        Bytes, about, for kept features of each video and for objects computed together.
     """
 
-    def __init__(self, model: SAM2, *, reference_rules: bool = False) -> None:
+    def __init__(
+        self, model: SAM2, *, reference_rules: bool = False, memory_budget: int = DEFAULT_BUDGET
+    ) -> None:
         self.model = model
         self.reference_rules = reference_rules
-        self._step = FrameStep(model, reference_rules=reference_rules)
+        self._budget = MemoryBudget(memory_budget)
+        self._step = FrameStep(model, reference_rules=reference_rules, budget=self._budget)
         self._layout = ResultLayout(model.device, reference_rules=reference_rules)
 
     def init_state(
@@ -88,9 +94,8 @@ class VideoPredictor:
         if not (window is None or window == "auto" or (isinstance(window, int) and window > 0)):
             raise ValueError(f"window must be None, 'auto' or a side in pixels, not {window!r}")
         source = as_frame_source(frames)
-        return VideoState(
-            source, choose_intensities(source, value_range), window=window, cache=FeatureCache()
-        )
+        mapping, cache = choose_intensities(source, value_range), FeatureCache(self._budget)
+        return VideoState(source, mapping, window=window, cache=cache)
 
     # -- prompts -----------------------------------------------------------------------------
 

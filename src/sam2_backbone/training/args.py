@@ -113,6 +113,8 @@ class TrainingArgs:
         (kind, factor): kinds of data that are drawn that many times more often.
     min_area
         Smaller objects are not asked for, in pixels of a crop.
+    log_steps, log_minutes
+        The means are written after so many steps, or after so many minutes if these are over first.
     """
 
     minutes: float = 60.0
@@ -133,6 +135,7 @@ class TrainingArgs:
     loader_workers: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 20
+    log_minutes: float = 0.5
     losses: LossWeights = field(default_factory=LossWeights)
 
     def stage_at(self, progress: float) -> tuple[int, Stage]:

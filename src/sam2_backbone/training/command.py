@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -93,6 +95,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="draw a kind of images that many times more often; may be given for several kinds",
+    )
+    parser.add_argument(
+        "--until-input-ends",
+        action="store_true",
+        help="stop, as on Ctrl+C, once standard input ends: for a program that starts a run and "
+        "may end before it",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
@@ -187,9 +195,11 @@ def run_training(chosen: argparse.Namespace) -> None:
     if chosen.tensorboard and engine.rank == 0:
         trainer.on_report = tensorboard_writer(chosen.out)
 
-    def stop(number: int, frame: object) -> None:
+    def stop(*_: object) -> None:
         trainer.stopped = True  # the step is finished and saved
 
+    if chosen.until_input_ends:
+        threading.Thread(target=_when_input_ends, args=(stop,), daemon=True).start()
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with _bar(trainer):
@@ -211,6 +221,13 @@ def tensorboard_writer(out: Path) -> Callable[[int, dict[str, float]], None]:
         writer.flush()
 
     return write
+
+
+def _when_input_ends(then: Callable[[], None]) -> None:
+    """Wait until whoever started this process ends its input, or ends itself."""
+    while os.read(0, 1024):  # not sys.stdin, whose lock a daemon thread would keep to the end
+        pass
+    then()
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def _as_bytes(frames: NDArray[np.generic]) -> NDArray[np.uint8]:
     if frames.dtype != np.uint8:
         brightness = choose_intensities(ArrayFrames(frames))
         frames = np.stack([(brightness.apply(frame) * 255).astype(np.uint8) for frame in frames])
-    if frames.shape[-1] == 3 and np.array_equal(frames[..., 0], frames[..., 2]):
+    if frames.shape[-1] == 3 and (frames[..., 1:] == frames[..., :1]).all():
         frames = frames[..., :1]  # grey stored as colour
     return np.ascontiguousarray(frames, dtype=np.uint8)
 

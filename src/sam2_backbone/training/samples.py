@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,9 @@ class SampleSheet:
         rows = [tiles[i : i + _COLUMNS] for i in range(0, len(tiles), _COLUMNS)]
         sheet = np.concatenate([np.concatenate(row, 1) for row in rows if len(row) == _COLUMNS])
         target.parent.mkdir(parents=True, exist_ok=True)
-        iio.imwrite(target, sheet)
+        part = target.with_name(f".{target.name}.part")
+        iio.imwrite(part, sheet, extension=".png")
+        os.replace(part, target)  # a window may look at any moment
 
     def _tile(
         self,

@@ -204,7 +204,7 @@ class Trainer:
         """Train until the minutes are used up, or `stopped` is set; then save."""
         if self.engine.rank == 0:
             (self.out / ARGS).write_text(json.dumps(asdict(self.args), indent=1))
-        saved = self.minutes
+        saved = reported = self.minutes
         while self.minutes < self.args.minutes and not self.stopped:
             index, stage = self.args.stage_at(self.minutes / self.args.minutes)
             self._prepare(stage)
@@ -221,8 +221,10 @@ class Trainer:
                 # all processes follow the first one's clock, and end together
                 self.minutes = self.engine.agree(self.minutes + spent / 60)
                 self.stopped = bool(self.engine.agree(float(self.stopped)))
-                if self.step % self.args.log_steps == 0:
+                late = self.minutes - reported > self.args.log_minutes
+                if late or self.step % self.args.log_steps == 0:
                     self._report()
+                    reported = self.minutes
                 if self.on_step is not None:
                     self.on_step()
                 if self.minutes - saved > self.args.checkpoint_minutes:
