@@ -20,6 +20,7 @@ from napari_sam2.layers.strokes import Stroke
 from napari_sam2.session.autosave import Autosave
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
+from napari_sam2.widgets.soon import Soon
 from napari_sam2.widgets.summaries import candidate_text
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from sam2_backbone.inference.frames import FrameSource
 
-# a drag or a script that places many markers asks the model once
-_DEBOUNCE_MS = 20
 # answers of every SAM 2 network to a first click; the session knows them only since it asked
 _NUM_CANDIDATES = 3
 
@@ -100,10 +99,8 @@ class OpenSession(QObject):
         self._preview: Request | None = None
         self._previewed: int | None = None
         self._largest_id = max((record.obj_id for record in session.objects), default=0)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DEBOUNCE_MS)
-        self._timer.timeout.connect(self.collect)
+        # a script that places many markers asks the model once
+        self._reading = Soon(self, self.collect)
         self.mirror = SessionMirror(session)
         self.mirror.objects_changed.connect(self._on_objects)
         self.mirror.prompts_changed.connect(self._on_prompts)
@@ -128,7 +125,7 @@ class OpenSession(QObject):
     @property
     def is_settled(self) -> bool:
         """Whether every marker was read and every change drawn."""
-        return not self._timer.isActive() and self.mirror.is_settled
+        return not self._reading.is_waiting and self.mirror.is_settled
 
     @property
     def frame_idx(self) -> int | None:
@@ -139,7 +136,7 @@ class OpenSession(QObject):
 
     def collect(self) -> None:
         """Ask the session for everything that the markers say anew."""
-        self._timer.stop()
+        self._reading.drop()
         try:
             edits = self.layers.collect(self.new_object)
         except LayerRefusedError as error:
@@ -205,7 +202,7 @@ class OpenSession(QObject):
         What the call returns is told, if it is a sentence. What is `owed` is done even if the
         window is closed before.
         """
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         request = Request(self, what, number=next(self._numbers))
         self._jobs.ask(request, call, owed=owed, barrier=True)
@@ -331,7 +328,7 @@ class OpenSession(QObject):
         self.layers.detach()
         self.mirror.stop()
         self._jobs.request_done.disconnect(self._on_request_done)
-        self._timer.stop()
+        self._reading.drop()
         self.composition.stop()
         self.autosave.stop()
 
@@ -381,7 +378,9 @@ class OpenSession(QObject):
         return None
 
     def _on_markers(self) -> None:
-        self._timer.start()
+        self._reading.ask()
+        # now, so that what is said of it is shown in the same turn, after the reading
+        self.changed.emit()
 
     def _on_painted(self, stroke: Stroke) -> None:
         number = next(self._numbers)
@@ -458,7 +457,7 @@ class OpenSession(QObject):
         self.changed.emit()
 
     def _on_prompts(self, obj_id: int, frame_idx: int) -> None:
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         # markers that the session has not heard of yet are newer than what it says
         if not self._is_waiting((obj_id, frame_idx)):
@@ -469,7 +468,7 @@ class OpenSession(QObject):
         self.layers.show_masks(frame_idx, obj_ids)
 
     def _on_all(self) -> None:
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         self._on_objects()
         self.layers.show_all_prompts()
