@@ -21,7 +21,7 @@ class Drag:
     """A drag of the left button that a test can do something in the middle of."""
 
     def __init__(self, hand, first, last) -> None:
-        self._canvas = hand._canvas
+        self._canvas = hand.canvas
         self._start, self._end = hand.at(first), hand.at(last)
 
     def begin(self) -> None:
@@ -75,10 +75,10 @@ def test_the_sign_of_a_right_click_outlives_an_answer(viewer, hand, annotator, t
     hand.click((12, 12))
     right = Qt.MouseButton.RightButton
     place = hand.at((14, 16))
-    QTest.mouseMove(hand._canvas, place)
-    QTest.mousePress(hand._canvas, right, NONE, place)
+    QTest.mouseMove(hand.canvas, place)
+    QTest.mousePress(hand.canvas, right, NONE, place)
     annotator.wait(timeout=20)
-    QTest.mouseRelease(hand._canvas, right, NONE, place)
+    QTest.mouseRelease(hand.canvas, right, NONE, place)
     QTest.qWait(10)
     annotator.wait(timeout=20)
     assert list(annotator.points_layer.features["polarity"]) == ["positive", "negative"]

@@ -1,4 +1,4 @@
-"""How often the window is painted for a click; where no card helps, that costs as much as asking."""
+"""How often the window is painted for a click: without a graphics card that is dear."""
 
 from __future__ import annotations
 
