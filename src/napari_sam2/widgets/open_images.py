@@ -15,6 +15,7 @@ from napari_sam2.layers.model_input import images_of
 from napari_sam2.layers.session_layers import further_channels, image_of_session, session_of
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.session import Session
+from napari_sam2.widgets.heap import Heap
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.preferences import Preferences
@@ -54,7 +55,8 @@ class OpenImages(QObject):
         self._viewer = viewer
         self._jobs = jobs
         self._preferences = preferences
-        self._models = ModelHub()
+        self._heap = Heap(viewer)
+        self._models = ModelHub(self._heap.at_rest)
         self._sessions: dict[str, OpenSession] = {}
         self._positive = True
         self.variant = preferences.variant
@@ -197,6 +199,7 @@ class OpenImages(QObject):
     def stop(self) -> None:
         """Let go of all layers; they stay with the person."""
         self._preparing.stop()
+        self._heap.stop()
         self._viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         while self._sessions:
             self._sessions.popitem()[1].stop()

@@ -187,8 +187,7 @@ class OpenSession(QObject):
     def prepare(self) -> None:
         """Have the worker load the network before anything is asked of it."""
         if self.session.uses_models:
-            call = partial(self.session.models.prepare, self.session.settings)
-            self._jobs.ask(Request(self, "network"), call)
+            self._jobs.ask(Request(self, "network"), self._prepare)
 
     def use_variant(self, variant: str, weights: str = "default") -> None:
         """Have the next answers given by another network."""
@@ -338,13 +337,19 @@ class OpenSession(QObject):
         """Have the worker ask the session what needs the network."""
         self._jobs.ask(request, partial(self._with_network, call), barrier=barrier)
 
+    def _prepare(self) -> None:
+        with self._jobs.unattended():
+            self.session.models.prepare(self.session.settings)
+
     def _with_network(self, call: Callable[[], object]) -> object:
         # before the session is held: a download may take minutes, and a window be closed meanwhile
-        self.session.load_network()
+        with self._jobs.unattended():
+            self.session.load_network()
         return call()
 
     def _take_labels(self, layer: Labels, frames: Sequence[int]) -> Iterator[int]:
-        self.session.load_network()
+        with self._jobs.unattended():
+            self.session.load_network()
         return self.session.add_labels(read_labels(layer, self.geometry, frames))
 
     def _use_channels(self, channels: tuple[Channel, ...], source: FrameSource | None) -> None:
