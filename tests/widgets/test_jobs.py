@@ -266,6 +266,24 @@ def test_the_end_does_not_wait_for_what_is_unattended(jobs, qtbot, monkeypatch) 
     assert heard.done == []
 
 
+def test_what_fails_when_all_is_over_is_no_news(jobs, qtbot, caplog) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with jobs.unattended():
+            begun.set()
+            gate.wait(20)
+            raise ValueError("half of a library")
+
+    jobs.ask("prompt", load)
+    assert begun.wait(10)
+    jobs.stop()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
+    gate.set()
+    thread.join(10)
+    assert caplog.text == ""
+
+
 def test_a_file_that_is_owed_waits_for_what_is_unattended(jobs, qtbot) -> None:
     begun, gate, done = threading.Event(), threading.Event(), []
 

@@ -249,11 +249,19 @@ class Jobs(QObject):
         self._leave(True)
         try:
             yield
+        except Exception:
+            if not self._is_over:
+                raise
+            # torch comes to grief where Python ends in the middle of its import
         finally:
             self._leave(False)
+        if self._is_over:
+            raise StoppedError("The window was closed meanwhile.")
+
+    @property
+    def _is_over(self) -> bool:
         with self._wake:
-            if self._stopped and not (self._requests or self._runs_owed):
-                raise StoppedError("The window was closed meanwhile.")
+            return self._stopped and not (self._requests or self._runs_owed)
 
     def _leave(self, is_unattended: bool) -> None:
         with self._wake:
