@@ -23,7 +23,7 @@ from napari_sam2.session.model_hub import Environment, ModelHub, choice_of, weig
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import ModelViewLike, Predictor
 from napari_sam2.session.prompts import FramePrompts
-from napari_sam2.session.propagation import checked_propagation, expected_steps, run
+from napari_sam2.session.propagation import checked_propagation, reachable_frames, run
 from napari_sam2.session.reopening import settings_here
 from napari_sam2.session.segmentation import Segmentation
 from napari_sam2.session.settings import SessionSettings, Window
@@ -345,7 +345,11 @@ class Session:
     ) -> int:
         """Return how many steps `propagate` takes at most with these arguments."""
         request = checked_propagation(self._ledger, direction, obj_ids, frames)
-        return expected_steps(request, self._ledger.document, self.num_frames)
+        return len(
+            reachable_frames(
+                self._ledger.document, self.num_frames, direction, request.obj_ids, request.frames
+            )
+        )
 
     def frame(self, frame_idx: int) -> int:
         """Return `frame_idx` as an int, or raise ``ValueError`` if there is no such frame."""
