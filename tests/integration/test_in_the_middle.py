@@ -7,11 +7,10 @@ import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from fakes import moving_discs
 from napari_sam2.widgets.main_widget import annotate
-from napari_sam2.widgets.run_progress import frames_to_visit
 
 STACK = moving_discs()
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -113,18 +112,10 @@ def test_a_run_asked_for_behind_a_cancelled_one_is_run(viewer, annotator, slow_m
     annotator.wait(timeout=20)
     annotator.propagate("forward")
     QTest.qWait(60)
+    (forward,) = (b for b in annotator.findChildren(QPushButton) if b.text() == "Forward ▶")
+    assert not forward.isEnabled()
     annotator.cancel()
-    annotator.propagate("forward")
+    assert forward.isEnabled()
+    forward.click()
     annotator.wait(timeout=20)
     assert annotator.session.objects[0].mask_frames == tuple(range(len(STACK)))
-
-
-def test_only_what_is_followed_is_counted(viewer, annotator) -> None:
-    session = annotator.session
-    for obj_id, frame_idx in ((1, 0), (2, 5)):
-        session.new_object()
-        session.add_point(obj_id, frame_idx, (12, 12))
-    assert frames_to_visit(session, "forward") == 8
-    assert frames_to_visit(session, "forward", [2]) == 3
-    session.lock(1, None)
-    assert frames_to_visit(session, "forward") == 3
