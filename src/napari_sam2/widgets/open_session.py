@@ -82,6 +82,7 @@ class OpenSession(QObject):
         composition: Composition,
         *,
         autosave_s: float = 0.4,
+        seek_elsewhere: bool = True,
     ) -> None:
         super().__init__()
         self.composition = composition
@@ -120,7 +121,9 @@ class OpenSession(QObject):
         self.found_work: Recovered | None = None
         """Earlier work on this image that may be taken up."""
         self._work_found.connect(self._on_work_found, Qt.ConnectionType.QueuedConnection)
-        self.autosave = Autosave(session, on_found=self.offer, interval_s=autosave_s)
+        self.autosave = Autosave(
+            session, on_found=self.offer, interval_s=autosave_s, elsewhere=seek_elsewhere
+        )
 
     @property
     def is_settled(self) -> bool:
