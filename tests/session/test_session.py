@@ -557,3 +557,22 @@ def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
         session.hide(1)
     assert session.undo() == "Several"
     assert session.document == document
+
+
+def test_a_click_that_is_anticipated_changes_nothing(session: Session, factory: Factory) -> None:
+    session.anticipate(2, (12, 20))
+    session.add_point(session.new_object(), 2, (12, 20))
+    before = session.contents()
+    session.anticipate(3, (12.5, 21), obj_id=1)
+    session.undo()
+    session.redo()
+    session.anticipate(3, (12, 20), obj_id=1)  # the predictor has to hear of it again first
+    looks = [call for call in factory.predictors[-1].calls if call[0] == "anticipate_click"]
+    assert [(t, place) for _, t, place, _ in looks] == [
+        (2, (20.0, 12.0)), (3, (21.0, 12.5)), (3, (20.0, 12.0)),
+    ]  # fmt: skip
+    assert [obj_id for *_, obj_id in looks] == [None, 1, None]
+    assert session.contents().document == before.document
+    assert session.contents().log[: len(before.log)] == before.log
+    with pytest.raises(ValueError, match="outside"):
+        session.anticipate(3, (500, 20))

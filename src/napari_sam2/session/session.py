@@ -287,6 +287,12 @@ class Session:
         """Return the mask that a click at `point` (y, x) would give; nothing is changed."""
         return prompt_edits.preview(self._ledger, frame_idx, point, positive, obj_id)
 
+    def anticipate(
+        self, frame_idx: int, point: Sequence[float], *, obj_id: int | None = None
+    ) -> None:
+        """Prepare the answer to a click at `point` (y, x), of a new object or of one."""
+        prompt_edits.anticipate(self._ledger, frame_idx, point, obj_id)
+
     def model_input(self, frame_idx: int, obj_id: int | None = None) -> ModelViewLike:
         """Return what the network is given of a frame, or of an object there."""
         ledger = self._ledger

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from sam2_backbone.inference.frames import FrameSource
 
+# what is asked when a button goes down
+_LOOK = "look"
 # answers of every SAM 2 network to a first click; the session knows them only since it asked
 _NUM_CANDIDATES = 3
 
@@ -113,6 +115,7 @@ class OpenSession(QObject):
         self.layers.book.is_waiting = self._is_waiting
         self.layers.mask_waiting = self._mask_waiting
         self.layers.markers_changed.connect(self._on_markers)
+        self.layers.pressed.connect(self._on_pressed)
         self.layers.object_picked.connect(self.choose)
         self.layers.painted.connect(self._on_painted)
         self.layers.strayed.connect(self._on_strayed)
@@ -390,6 +393,16 @@ class OpenSession(QObject):
         # now, so that what is said of it is shown in the same turn, after the reading
         self.changed.emit()
 
+    def _on_pressed(self, frame_idx: int, yx: tuple[float, float]) -> None:
+        """Have the network look while the button is still down: a tenth of a second is won."""
+        session, is_free = self.session, self._jobs.is_settled and not self._jobs.has_long_job
+        is_loaded = session.environment is not None or not session.uses_models
+        # a click that comes with other intensities is looked at anew
+        is_same = self.composition.channels in ((), self._channels_asked)
+        if is_free and is_loaded and is_same:
+            call = partial(session.anticipate, frame_idx, yx, obj_id=self.obj_id)
+            self._jobs.ask(Request(self, _LOOK), call)
+
     def _on_painted(self, stroke: Stroke) -> None:
         number = next(self._numbers)
         self._strokes[number] = stroke
@@ -410,8 +423,8 @@ class OpenSession(QObject):
         self.image_removed.emit()
 
     def _on_request_done(self, request: Request, error: Exception | None, value: Any) -> None:
-        if request.owner is not self:
-            return
+        if request.owner is not self or request.what == _LOOK:
+            return  # what fails in a look fails in the click, and is told then
         if error is not None:
             self.failed.emit(error)
         match request.what:
