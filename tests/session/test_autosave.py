@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session import autosave
 from napari_sam2.session.autosave import Autosave, find_work, places_of
 from napari_sam2.session.codec import Contents
 from napari_sam2.session.errors import SessionFileError
@@ -51,6 +52,25 @@ def test_nothing_is_written_before_there_is_something(tmp_path: Path) -> None:
     saving = Autosave(session, tmp_path)
     saving.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_of_a_click_is_written_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(autosave, "_GRACE_S", 1.0)
+    written, write = [], JournalWriter.write
+
+    def count(writer: JournalWriter, contents: Contents) -> None:
+        written.append(len(contents.document.objects[1].masks))
+        write(writer, contents)
+
+    monkeypatch.setattr(JournalWriter, "write", count)
+    session = a_session()
+    saving = Autosave(session, tmp_path, interval_s=1.0)
+    session.add_point(session.new_object(), 0, (12, 12))
+    deadline = time.monotonic() + 20
+    while not written and time.monotonic() < deadline:
+        time.sleep(0.01)
+    saving.stop()
+    assert written == [1]
 
 
 def test_work_is_found_by_its_image_and_taken_up(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
 
 _INTERVAL_S = 0.4
+# before something is written, so that all of a click is written at once, and not while it is drawn
+_GRACE_S = 0.15
 
 
 class Autosave:
@@ -141,11 +143,12 @@ class Autosave:
                 self._tell(error, "Earlier work on this image cannot be looked for")
         while not self._stopped:
             self._wake.wait()
+            time.sleep(min(_GRACE_S, self._interval_s))
             self._wake.clear()
             with self._lock:
                 if not self._stopped:
                     self._write()
-            time.sleep(self._interval_s)
+            time.sleep(max(self._interval_s - _GRACE_S, 0.0))
 
     def _write(self) -> bool:
         """Write what has changed; whether all there is is now in a journal or a file."""
