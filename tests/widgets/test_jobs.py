@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -302,21 +299,3 @@ def test_a_file_that_is_owed_waits_for_what_is_unattended(jobs, qtbot) -> None:
     threading.Timer(0.2, gate.set).start()
     jobs.stop()
     assert done == ["answer", "file"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_the_window_goes_first(jobs, qtbot) -> None:
-    found = []
-
-    def look() -> None:
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    def ask() -> None:
-        look()
-        with ThreadPoolExecutor(1) as threads:  # as torch makes them
-            threads.submit(look).result()
-
-    jobs.ask("a", ask)
-    settle(qtbot, jobs)
-    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert found == [min(mine + 5, 19)] * 2

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,10 +25,6 @@ Steps = Callable[[], Iterator[object]]
 _LARGEST_LEAD = 2
 # seconds that the end of a window waits: for the step that is under way, for a file to be written
 _PATIENCE, _LONG_PATIENCE = 5.0, 120.0
-
-
-# by how much the worker's priority is below that of the window, where both want the same core
-_NICER = 5
 
 
 @dataclass(frozen=True)
@@ -282,7 +276,6 @@ class Jobs(QObject):
             self._thread.start()
 
     def _run(self) -> None:
-        _let_the_window_go_first()
         steps: Iterator[object] | None = None
         while True:
             with self._wake:
@@ -353,16 +346,6 @@ class Jobs(QObject):
 
 
 _LONG_JOB = object()
-
-
-def _let_the_window_go_first() -> None:
-    """Have this thread, and those that torch makes from it, give way to the main thread."""
-    # only Linux has a priority for each thread
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        with suppress(OSError):
-            now = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, min(now + _NICER, 19))
 
 
 def _answer(call: Callable[[], object]) -> tuple[object, Exception | None]:
