@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 SIDE, NUM_FRAMES, NUM_CLICKS = 512, 100, 7
+HELD_S = 0.08  # how long a person's finger is down
 _MARK = "RESULT "
 Numbers = dict[str, float]
 
@@ -86,8 +87,8 @@ class Window:
 
         QTest.qWait(round(1000 * seconds))
 
-    def click(self, y: float, x: float) -> None:
-        """Press and release the left button over a pixel."""
+    def click(self, y: float, x: float, *, held_s: float = 0.0) -> float:
+        """Press and release the left button over a pixel, and return when it is let go."""
         from qtpy.QtCore import QPoint, Qt
         from qtpy.QtTest import QTest
 
@@ -96,16 +97,29 @@ class Window:
         size = np.array([canvas.height(), canvas.width()])
         row, column = (np.array((y, x)) - np.array(camera.center[-2:])) * camera.zoom + size / 2
         place = QPoint(round(column), round(row))
+        button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         QTest.mouseMove(canvas, place)
-        QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
+        let_go = time.perf_counter()
+        if held_s:
+            QTest.mousePress(canvas, button, none, place)
+            self.live(held_s)
+            let_go = time.perf_counter()
+            QTest.mouseRelease(canvas, button, none, place)
+        else:
+            QTest.mouseClick(canvas, button, none, place)
+        return let_go
 
-    def click_to_mask(self, frame_idx: int, y: float, x: float) -> float:
-        """Click and return the seconds until the mask is in the labels and the window has drawn."""
+    def click_to_mask(self, frame_idx: int, y: float, x: float, *, held_s: float = 0.0) -> float:
+        """Click and return the seconds until the mask is in the labels and the window has drawn.
+
+        Counted from before the pointer comes, or where the button is held from when it is let go.
+        """
         labels = self.annotator.labels_layer
         place = (frame_idx, round(y), round(x))
         assert labels.data[place] == 0, place
         began = time.perf_counter()
-        self.click(y, x)
+        let_go = self.click(y, x, held_s=held_s)
+        began = let_go if held_s else began
         while labels.data[place] == 0 and time.perf_counter() - began < 60:
             self.live(0.002)  # waiting, not spinning: the worker needs the core
         taken = time.perf_counter() - began
@@ -183,6 +197,11 @@ def clicks() -> Numbers:
         window.annotator.new_object()
         window.annotator.wait(60)
         seen.append(window.click_to_mask(0, y, x))
+    held = []
+    for y, x in places[1 + NUM_CLICKS : 1 + 2 * NUM_CLICKS]:
+        window.annotator.new_object()
+        window.annotator.wait(60)
+        held.append(window.click_to_mask(0, y, x, held_s=HELD_S))
     new = []
     for frame_idx in range(1, 1 + NUM_CLICKS):
         window.viewer.dims.set_point(0, frame_idx)
@@ -192,6 +211,7 @@ def clicks() -> Numbers:
         "network_ready_ms": 1000 * window.ready_s,
         "first_click_ms": 1000 * first,
         "click_seen_frame_ms": 1000 * statistics.median(seen),
+        "click_held_ms": 1000 * statistics.median(held),
         "click_new_frame_ms": 1000 * statistics.median(new),
     }
 

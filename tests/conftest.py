@@ -54,6 +54,18 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SAM2_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture
+def kept_settings(plugin_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings of plugins, fresh, in a folder where napari's own lie too; returns the folder."""
+    from napari_sam2.widgets import preferences
+
+    class Own:
+        config_path = tmp_path / "settings.yaml"
+
+    monkeypatch.setattr(preferences, "get_settings", Own)
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     """The same random numbers in every test, whatever ran before; torch only where it is in use."""

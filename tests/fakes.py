@@ -157,6 +157,11 @@ class FakePredictor:
             result = replace(result, candidates=candidates, candidate_ious=(0.9, 0.7, 0.5))
         return result
 
+    def anticipate_click(
+        self, state: FakeState, frame_idx: int, point: Any, obj_id: int | None = None
+    ) -> None:
+        self.calls.append(("anticipate_click", frame_idx, tuple(map(float, point)), obj_id))
+
     def propagate(
         self,
         state: FakeState,

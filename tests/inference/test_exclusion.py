@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sam2_backbone.inference.exclusion import claim, settled
-from sam2_backbone.inference.transforms import View
+from sam2_backbone.inference.exclusion import Claim, claim, settled
+from sam2_backbone.inference.transforms import View, resample_logits
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.modeling.sam2 import SAM2
 
@@ -50,6 +51,59 @@ def test_claims_meet_in_the_frame_not_in_their_windows() -> None:
     mine, other = settled([first, second])
     assert torch.equal(mine > 0, (logits(slice(8, 28), 2.0) > 0) & ~(logits(slice(16, 24), 1) > 0))
     assert torch.equal(other > 0, second.logits > 0)
+
+
+def many_claims(count: int) -> list[Claim]:
+    """Rectangles anywhere, some side by side, some absent, in windows of their own."""
+    rng = np.random.default_rng(count)
+    claims = []
+    for number in range(count):
+        rows, columns = rng.integers(0, 5 * count, 2)
+        view = View(int(rows), int(columns), *(int(side) for side in rng.integers(24, 80, 2)))
+        values = torch.full((1, 32, 32), -5.0)
+        if number % 7:
+            values[:, rng.integers(0, 16) : rng.integers(17, 32), 8:24] = float(rng.random()) + 1
+        claims.append(claim(values, view))
+    left, right = View(0, 0, 32, 32), View(0, 32, 32, 32)  # these touch and do not meet
+    return [*claims, *(claim(torch.ones(1, 32, 32), view) for view in (left, right))]
+
+
+def meet(mine: Claim, other: Claim) -> bool:
+    if mine is other or mine.extent is None or other.extent is None:
+        return False
+    top, left, bottom, right = mine.extent
+    y0, x0, y1, x1 = other.extent
+    return max(top, y0) < min(bottom, y1) and max(left, x0) < min(right, x1)
+
+
+def test_of_many_claims_each_is_settled_with_all_that_it_meets() -> None:
+    claims = many_claims(60)
+    pairs = 0
+    for mine, found in zip(claims, settled(claims), strict=True):
+        others = [other for other in claims if meet(mine, other)]
+        pairs += len(others)
+        wanted = mine.logits
+        if others:
+            carried = [resample_logits(o.logits[None], o.view, mine.view)[0] for o in others]
+            wanted = mine.logits - torch.stack(carried).amax(0).clamp(min=0)
+        assert torch.equal(found, wanted)
+    assert 20 < pairs < 1000
+    assert settled([]) == []
+
+
+def test_the_work_does_not_grow_with_the_pairs_of_claims() -> None:
+    calls = []
+    for count in (100, 400):
+        apart = [claim(torch.ones(1, 4, 4), View(8 * i, 0, 4, 4)) for i in range(count)]
+        calls.append(0)
+
+        def count_call(frame, event, argument) -> None:
+            calls[-1] += event in ("call", "c_call")
+
+        sys.setprofile(count_call)
+        settled(apart)
+        sys.setprofile(None)
+    assert calls[1] < 6 * calls[0]
 
 
 @pytest.mark.parametrize("window", [None, "auto"])

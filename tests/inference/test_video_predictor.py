@@ -429,3 +429,45 @@ def test_a_margin_makes_an_object_absent_that_is_there_just_so(
             assert torch.equal(memory.obj_ptr, model.no_object_pointer)
             assert float(memory.low_res_masks.max()) == NO_OBJECT_LOGIT
     assert scores[1e3] == pytest.approx(scores[0.0] - 1e3, abs=0.1)
+
+
+class Encodings:
+    """Counts the images that a network encodes."""
+
+    def __init__(self, model: SAM2, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        encode = model.encode_image
+
+        def counted(images: torch.Tensor) -> object:
+            self.count += len(images)
+            return encode(images)
+
+        monkeypatch.setattr(model, "encode_image", counted)
+
+
+@pytest.mark.parametrize("is_tracked", [False, True])
+def test_an_anticipated_click_encodes_nothing_and_is_answered_the_same(
+    small_model: SAM2, movie: Movie, monkeypatch: pytest.MonkeyPatch, is_tracked: bool
+) -> None:
+    encodings = Encodings(small_model, monkeypatch)
+    found, counts = [], []
+    for anticipates in (False, True):
+        video = VideoPredictor(small_model)
+        state = video.init_state(movie, window="auto")
+        video.answer(state, 0, 1, points=[[13, 15]], labels=[1])
+        if is_tracked:
+            list(video.propagate(state, "forward"))
+        place, obj_id = ([17.4, 19.7], 1) if is_tracked else ([20.2, 24.6], 2)
+        if anticipates:
+            video.anticipate_click(state, 4, place, obj_id)
+            assert set(state.objects) == {1}
+        before = encodings.count
+        monkeypatch.setattr(video, "_look_again", lambda *asked: asked[-1])
+        found.append(video.answer(state, 4, obj_id, points=[place], labels=[1]))
+        counts.append(encodings.count - before)
+    assert counts[0] > 0
+    assert counts[1] == 0
+    first, second = found
+    assert torch.equal(first.mask_logits, second.mask_logits)
+    assert torch.equal(first.ious, second.ious)
+    assert torch.equal(first.object_scores, second.object_scores)

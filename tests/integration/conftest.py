@@ -83,7 +83,7 @@ class Hand:
     def __init__(self, viewer, qtbot) -> None:
         self._viewer = viewer
         self._qtbot = qtbot
-        (self._canvas,) = (
+        (self.canvas,) = (
             widget
             for widget in QApplication.allWidgets()
             if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
@@ -92,40 +92,40 @@ class Hand:
     def at(self, world_yx: tuple[float, float]) -> QPoint:
         self._qtbot.wait(30)  # the dock may still be taking its width from the canvas
         camera = self._viewer.scene.camera
-        size = np.array([self._canvas.height(), self._canvas.width()])
+        size = np.array([self.canvas.height(), self.canvas.width()])
         center = np.array(camera.center[-2:])
         y, x = (np.array(world_yx) - center) * camera.zoom + size / 2
         return QPoint(round(x), round(y))
 
     def click(self, world_yx, button=Qt.MouseButton.LeftButton) -> None:
         place = self.at(world_yx)
-        QTest.mouseMove(self._canvas, place)
+        QTest.mouseMove(self.canvas, place)
         self._qtbot.wait(10)
-        QTest.mouseClick(self._canvas, button, Qt.KeyboardModifier.NoModifier, place)
+        QTest.mouseClick(self.canvas, button, Qt.KeyboardModifier.NoModifier, place)
         self._qtbot.wait(10)
 
     def drag(self, first, last) -> None:
         button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         start, end = self.at(first), self.at(last)
-        QTest.mouseMove(self._canvas, start)
-        QTest.mousePress(self._canvas, button, none, start)
+        QTest.mouseMove(self.canvas, start)
+        QTest.mousePress(self.canvas, button, none, start)
         for step in (0.3, 0.7, 1.0):
             place = start + (end - start) * step
             event = QMouseEvent(
                 QEvent.Type.MouseMove,
                 QPointF(place),
-                QPointF(self._canvas.mapToGlobal(place)),
+                QPointF(self.canvas.mapToGlobal(place)),
                 button,
                 button,
                 none,
             )
-            QApplication.sendEvent(self._canvas, event)
+            QApplication.sendEvent(self.canvas, event)
             self._qtbot.wait(10)
-        QTest.mouseRelease(self._canvas, button, none, end)
+        QTest.mouseRelease(self.canvas, button, none, end)
         self._qtbot.wait(10)
 
     def key(self, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
-        QTest.keyClick(self._canvas, key, modifier)
+        QTest.keyClick(self.canvas, key, modifier)
         self._qtbot.wait(10)
 
     def undo(self) -> None:
@@ -136,12 +136,12 @@ class Hand:
         self.key(Qt.Key.Key_Z, both)
 
     def hold(self, key, world_yx) -> None:
-        QTest.mouseMove(self._canvas, self.at(world_yx))
+        QTest.mouseMove(self.canvas, self.at(world_yx))
         self._qtbot.wait(10)
-        QTest.keyPress(self._canvas, key)
+        QTest.keyPress(self.canvas, key)
 
     def release(self, key) -> None:
-        QTest.keyRelease(self._canvas, key)
+        QTest.keyRelease(self.canvas, key)
         self._qtbot.wait(10)
 
 

@@ -265,7 +265,7 @@ def test_other_files_are_left_to_others(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(labels[2], session.labels(2))
 
 
-def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, plugin_settings) -> None:
+def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, kept_settings) -> None:
     register()
     settings = get_plugin_settings("napari-sam2")
     settings.model.weights, settings.model.view = "mine.safetensors", "whole frame"

@@ -7,11 +7,10 @@ import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from fakes import moving_discs
 from napari_sam2.widgets.main_widget import annotate
-from napari_sam2.widgets.run_progress import frames_to_visit
 
 STACK = moving_discs()
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -21,7 +20,7 @@ class Drag:
     """A drag of the left button that a test can do something in the middle of."""
 
     def __init__(self, hand, first, last) -> None:
-        self._canvas = hand._canvas
+        self._canvas = hand.canvas
         self._start, self._end = hand.at(first), hand.at(last)
 
     def begin(self) -> None:
@@ -75,10 +74,10 @@ def test_the_sign_of_a_right_click_outlives_an_answer(viewer, hand, annotator, t
     hand.click((12, 12))
     right = Qt.MouseButton.RightButton
     place = hand.at((14, 16))
-    QTest.mouseMove(hand._canvas, place)
-    QTest.mousePress(hand._canvas, right, NONE, place)
+    QTest.mouseMove(hand.canvas, place)
+    QTest.mousePress(hand.canvas, right, NONE, place)
     annotator.wait(timeout=20)
-    QTest.mouseRelease(hand._canvas, right, NONE, place)
+    QTest.mouseRelease(hand.canvas, right, NONE, place)
     QTest.qWait(10)
     annotator.wait(timeout=20)
     assert list(annotator.points_layer.features["polarity"]) == ["positive", "negative"]
@@ -113,18 +112,10 @@ def test_a_run_asked_for_behind_a_cancelled_one_is_run(viewer, annotator, slow_m
     annotator.wait(timeout=20)
     annotator.propagate("forward")
     QTest.qWait(60)
+    (forward,) = (b for b in annotator.findChildren(QPushButton) if b.text() == "Forward ▶")
+    assert not forward.isEnabled()
     annotator.cancel()
-    annotator.propagate("forward")
+    assert forward.isEnabled()
+    forward.click()
     annotator.wait(timeout=20)
     assert annotator.session.objects[0].mask_frames == tuple(range(len(STACK)))
-
-
-def test_only_what_is_followed_is_counted(viewer, annotator) -> None:
-    session = annotator.session
-    for obj_id, frame_idx in ((1, 0), (2, 5)):
-        session.new_object()
-        session.add_point(obj_id, frame_idx, (12, 12))
-    assert frames_to_visit(session, "forward") == 8
-    assert frames_to_visit(session, "forward", [2]) == 3
-    session.lock(1, None)
-    assert frames_to_visit(session, "forward") == 3

@@ -9,6 +9,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from fakes import moving_discs
+from napari_sam2.session.session import Session
+from napari_sam2.widgets import jobs
 from napari_sam2.widgets.main_widget import annotate
 
 
@@ -41,6 +43,29 @@ def test_the_viewer_is_closed_in_the_middle(viewer, slow_model, qtbot, capsys) -
     assert len(workers()) == 1
     viewer.close()
     qtbot.waitUntil(lambda: not workers(), timeout=10_000)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_window_is_closed_while_the_network_is_loaded(
+    viewer, fake_model, monkeypatch, qtbot, capsys
+) -> None:
+    loading, loaded = threading.Event(), threading.Event()
+    monkeypatch.setattr(jobs, "_PATIENCE", 30.0)  # longer than it loads
+
+    def load(session) -> None:
+        loading.set()
+        loaded.wait(20)
+
+    monkeypatch.setattr(Session, "load_network", load)
+    annotator = annotate(viewer, viewer.add_image(moving_discs()))
+    annotator.points_layer.add((0, 12, 12))
+    qtbot.waitUntil(loading.is_set, timeout=20_000)
+    session = annotator.session
+    viewer.close()
+    assert len(workers()) == 1  # it was not waited for
+    loaded.set()
+    qtbot.waitUntil(lambda: not workers(), timeout=10_000)
+    assert not session.document.objects[1].masks
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from fakes import moving_discs
 from napari_sam2.widgets.main_widget import annotate
@@ -191,3 +192,32 @@ def test_prompts_that_cannot_be_are_refused_in_a_sentence(
     words = ("outside", "several frames", "2-D")
     assert all(word in text for word, text in zip(words, messages, strict=True))
     assert all("\n" not in text and text.endswith(".") for text in messages)
+
+
+def test_the_network_looks_while_the_button_is_down(viewer, hand, fake_model, qtbot) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    annotator.wait(timeout=20)
+    place, button = hand.at(CENTER), Qt.MouseButton.LeftButton
+    none = Qt.KeyboardModifier.NoModifier
+    QTest.mouseMove(hand.canvas, place)
+    qtbot.wait(30)
+    QTest.mousePress(hand.canvas, button, none, place)
+    annotator.wait(timeout=20)
+    (model,) = fake_model
+    assert [call[0] for call in model.calls] == ["init_state", "anticipate_click"]
+    assert not annotator.session.document.objects
+    looked_at = model.calls[-1][2]
+    QTest.mouseRelease(hand.canvas, button, none, place)
+    annotator.wait(timeout=20)
+    # it looked at the very place that was asked for
+    ((y, x),) = annotator.session.prompts(1, 0).points
+    assert looked_at == (np.float32(x), np.float32(y))
+    assert model.calls[-1][0] == "answer"
+    # a button that only takes hold of something asks nothing
+    annotator.points_layer.mode = "select"
+    count = len(model.calls)
+    QTest.mousePress(hand.canvas, button, none, place)
+    annotator.wait(timeout=20)
+    assert len(model.calls) == count
+    QTest.mouseRelease(hand.canvas, button, none, place)

@@ -11,6 +11,8 @@ from napari.layers import Tracks
 from qtpy.QtCore import Qt
 
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.layers.frame_source import LayerFrameSource
+from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.session.autosave import Autosave
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.measurements import Calibration, headers, measure
@@ -45,6 +47,43 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     assert annotator.session.objects[0].prompted_frames == (0, 4)
     assert annotator._images.current.autosave.path.exists()
     assert messages == []
+
+
+def test_work_on_another_plane_is_offered_and_taken_up_there(
+    viewer, fake_model, messages, qtbot
+) -> None:
+    volume = np.random.default_rng(1).integers(0, 50, (len(STACK), 5, *STACK.shape[1:]))
+    volume = volume.astype(np.uint8)
+    volume[:, 3] = STACK
+    geometry = FrameGeometry(volume.shape, 0, ((1, 3),))
+    earlier = Session(LayerFrameSource(volume, geometry), predictor_factory=FakePredictor)
+    saving = Autosave(earlier)
+    earlier.add_point(earlier.new_object("cell"), 0, (12, 12))
+    list(earlier.propagate())
+    saving.stop()
+    layer = viewer.add_image(volume, axis_labels=("t", "z", "y", "x"))
+    viewer.dims.set_point(1, 0)
+    annotator = annotate(viewer, layer)
+    work = annotator._panels.work
+    qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
+    assert "was found at z 3: 1 objects with 8 masks" in work._found.text()
+    assert annotator._images.current.geometry.fixed == ((1, 0),)
+    work.taken_up.emit()
+    qtbot.waitUntil(lambda: bool(annotator.session.document.objects), timeout=20_000)
+    annotator.wait(timeout=20)
+    assert annotator._images.current.geometry.fixed == ((1, 3),)
+    assert viewer.dims.point[1] == 3
+    assert annotator.session.document == earlier.document
+    np.testing.assert_array_equal(annotator.labels_layer.data[7, 3], earlier.labels(7))
+    assert not work._offer.isVisibleTo(work)
+    assert messages == []
+    # who moves on to another plane is not offered what was just left
+    viewer.dims.set_point(1, 1)
+    annotator.open_image(layer, frame_axis=0)
+    annotator.wait(timeout=20)
+    qtbot.wait(500)
+    assert annotator._images.current.geometry.fixed == ((1, 1),)
+    assert annotator._images.current.found_work is None
 
 
 def test_work_stays_offered_where_what_is_at_hand_would_be_lost(

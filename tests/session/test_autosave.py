@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session import autosave
 from napari_sam2.session.autosave import Autosave, find_work, places_of
 from napari_sam2.session.codec import Contents
 from napari_sam2.session.errors import SessionFileError
@@ -51,6 +52,25 @@ def test_nothing_is_written_before_there_is_something(tmp_path: Path) -> None:
     saving = Autosave(session, tmp_path)
     saving.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_of_a_click_is_written_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(autosave, "_GRACE_S", 1.0)
+    written, write = [], JournalWriter.write
+
+    def count(writer: JournalWriter, contents: Contents) -> None:
+        written.append(len(contents.document.objects[1].masks))
+        write(writer, contents)
+
+    monkeypatch.setattr(JournalWriter, "write", count)
+    session = a_session()
+    saving = Autosave(session, tmp_path, interval_s=1.0)
+    session.add_point(session.new_object(), 0, (12, 12))
+    deadline = time.monotonic() + 20
+    while not written and time.monotonic() < deadline:
+        time.sleep(0.01)
+    saving.stop()
+    assert written == [1]
 
 
 def test_work_is_found_by_its_image_and_taken_up(tmp_path: Path) -> None:
@@ -378,3 +398,56 @@ def test_a_killed_process_loses_at_most_the_last_second(tmp_path: Path) -> None:
     session.restore(found.contents, "found")
     list(session.propagate(frames=range(len(state.masks) + 5)))
     assert session.undo() == "Propagate"
+
+
+class Volume(FakeFrames):
+    """Planes of an array (Z, T, H, W)."""
+
+    def __init__(self, planes: np.ndarray, z: int) -> None:
+        super().__init__(planes[z])
+        object.__setattr__(self, "_planes", planes)
+        object.__setattr__(self, "plane", ((1, z),))
+
+    def on_plane(self, plane) -> Volume:
+        return Volume(self._planes, plane[0][1])
+
+
+def test_work_on_another_plane_is_found_by_its_pixels(tmp_path: Path) -> None:
+    planes = np.stack([np.roll(moving_discs(), 5 * z, axis=2) for z in range(4)])
+
+    def on(z: int, pixels=planes) -> Session:
+        return Session(Volume(pixels, z), predictor_factory=FakePredictor)
+
+    for z, name in ((2, "older"), (3, "cell")):
+        session = on(z)
+        saving = Autosave(session, tmp_path)
+        session.add_point(session.new_object(name), 0, (12, 12))
+        saving.stop()
+        time.sleep(0.02)
+    found = find_work(on(0), tmp_path)
+    assert found is not None
+    assert found.plane == ((1, 3),)
+    assert found.contents.document == session.document
+    assert find_work(on(0), tmp_path, elsewhere=False) is None
+    here = find_work(on(2), tmp_path)  # its own comes first
+    assert here is not None
+    assert here.plane == ((1, 2),)
+    assert here.contents.document.objects[1].name == "older"
+    # another recording whose first plane is the same, black for instance
+    other = planes.copy()
+    other[1:] = other[1:, ::-1]
+    assert find_work(on(0, other), tmp_path) is None
+    assert find_work(on(3, other), tmp_path) is None
+    # fewer planes
+    assert find_work(on(0, planes[:2]), tmp_path) is None
+
+
+def test_each_plane_keeps_its_newest_journals(tmp_path: Path) -> None:
+    planes = np.stack([np.roll(moving_discs(), 5 * z, axis=2) for z in range(8)])
+    for z in range(8):
+        session = Session(Volume(planes, z), predictor_factory=FakePredictor)
+        saving = Autosave(session, tmp_path)
+        session.add_point(session.new_object(), 0, (12, 12))
+        saving.stop()
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.iterdir())) == 8

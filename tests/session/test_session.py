@@ -10,6 +10,8 @@ import pytest
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import SessionError
+from napari_sam2.session.history import Direction
+from napari_sam2.session.propagation import reachable_frames
 from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings
 
@@ -177,6 +179,29 @@ def test_propagate_one_way(session: Session, direction: str, frames: tuple[int, 
     assert tuple(sorted(steps)) == frames
     assert session.propagation_length(direction) == len(steps)  # type: ignore[arg-type]
     assert session.objects[0].mask_frames == frames
+
+
+def test_what_a_run_comes_to_is_what_is_counted(session: Session) -> None:
+    for obj_id, frame_idx in ((1, 2), (2, 5)):
+        session.add_point(session.new_object(), frame_idx, (12, 10 * obj_id))
+
+    def reached(direction: Direction, obj_ids=None, frames=None) -> list[int]:
+        return reachable_frames(session.document, session.num_frames, direction, obj_ids, frames)
+
+    assert reached("forward") == [2, 3, 4, 5, 6, 7]
+    assert reached("backward") == [5, 4, 3, 2, 1, 0]
+    both = reached("both")
+    assert both == [2, 3, 4, 5, 6, 7, 4, 3, 2, 1, 0]
+    assert session.propagation_length() == len(both)
+    assert reached("forward", [2]) == [5, 6, 7]
+    assert reached("both", None, (7, 1, 4)) == [4, 7, 4, 1]
+    steps = list(session.propagate())
+    assert set(steps) == set(both)
+    assert len(steps) <= len(both)
+    session.lock(1, None)
+    assert reached("forward") == [5, 6, 7]
+    session.lock(2, None)
+    assert reached("both") == []
 
 
 def test_propagate_chosen_objects_and_frames(session: Session) -> None:
@@ -532,3 +557,22 @@ def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
         session.hide(1)
     assert session.undo() == "Several"
     assert session.document == document
+
+
+def test_a_click_that_is_anticipated_changes_nothing(session: Session, factory: Factory) -> None:
+    session.anticipate(2, (12, 20))
+    session.add_point(session.new_object(), 2, (12, 20))
+    before = session.contents()
+    session.anticipate(3, (12.5, 21), obj_id=1)
+    session.undo()
+    session.redo()
+    session.anticipate(3, (12, 20), obj_id=1)  # the predictor has to hear of it again first
+    looks = [call for call in factory.predictors[-1].calls if call[0] == "anticipate_click"]
+    assert [(t, place) for _, t, place, _ in looks] == [
+        (2, (20.0, 12.0)), (3, (21.0, 12.5)), (3, (20.0, 12.0)),
+    ]  # fmt: skip
+    assert [obj_id for *_, obj_id in looks] == [None, 1, None]
+    assert session.contents().document == before.document
+    assert session.contents().log[: len(before.log)] == before.log
+    with pytest.raises(ValueError, match="outside"):
+        session.anticipate(3, (500, 20))

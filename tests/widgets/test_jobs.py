@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from napari_sam2.widgets import jobs as jobs_module
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.messages import sentence_of
 
@@ -243,3 +244,58 @@ def test_one_sentence(error, words) -> None:
     assert words in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+def test_the_end_does_not_wait_for_what_is_unattended(jobs, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(jobs_module, "_PATIENCE", 30.0)  # longer than the gate stays closed
+    heard, begun, gate, rest = Heard(jobs), threading.Event(), threading.Event(), []
+
+    def load() -> None:
+        with jobs.unattended():
+            begun.set()
+            gate.wait(20)
+        rest.append("answer")
+
+    jobs.ask("prompt", load)
+    assert begun.wait(10)
+    jobs.stop()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
+    gate.set()
+    thread.join(10)
+    assert rest == []
+    assert heard.done == []
+
+
+def test_what_fails_when_all_is_over_is_no_news(jobs, qtbot, caplog) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with jobs.unattended():
+            begun.set()
+            gate.wait(20)
+            raise ValueError("half of a library")
+
+    jobs.ask("prompt", load)
+    assert begun.wait(10)
+    jobs.stop()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
+    gate.set()
+    thread.join(10)
+    assert caplog.text == ""
+
+
+def test_a_file_that_is_owed_waits_for_what_is_unattended(jobs, qtbot) -> None:
+    begun, gate, done = threading.Event(), threading.Event(), []
+
+    def load() -> None:
+        with jobs.unattended():
+            begun.set()
+            gate.wait(20)
+        done.append("answer")
+
+    jobs.ask("prompt", load)
+    assert begun.wait(10)
+    jobs.ask("file", partial(done.append, "file"), owed=True)
+    threading.Timer(0.2, gate.set).start()
+    jobs.stop()
+    assert done == ["answer", "file"]

@@ -18,7 +18,7 @@ from sam2_backbone.variants import list_variants
 
 
 @pytest.fixture
-def registered(plugin_settings, npe2pm) -> None:
+def registered(kept_settings, npe2pm) -> None:
     npe2pm.register(PluginManifest.from_distribution("napari-sam2"))
 
 
@@ -46,7 +46,45 @@ def test_a_system_with_another_control_key_keeps_it(registered, monkeypatch) -> 
     assert read_keys() == {**mac, KeyAction.UNDO: "Alt-Z"}
 
 
-def test_without_a_manifest_all_is_default(plugin_settings) -> None:
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """For which plugins napari was asked for settings, which has it read all manifests."""
+    names: list[str] = []
+
+    def ask(plugin: str):
+        names.append(plugin)
+        return get_plugin_settings(plugin)
+
+    monkeypatch.setattr(preferences, "get_plugin_settings", ask)
+    return names
+
+
+def test_nothing_is_asked_where_nothing_was_ever_set(registered, asked) -> None:
+    assert read_preferences() == Preferences()
+    assert read_keys() == DEFAULT_KEYS
+    assert asked == []
+    get_plugin_settings("napari-sam2").work.hover_delay = 300
+    assert read_preferences() == Preferences(hover_ms=300)
+    assert read_keys() == DEFAULT_KEYS
+    assert asked == ["napari-sam2"] * 2
+
+
+def test_a_variable_of_the_environment_is_heard(registered, asked, monkeypatch) -> None:
+    monkeypatch.setenv("NAPARI_WORK_LIVE", "1")
+    read_preferences()
+    assert asked == ["napari-sam2"]
+
+
+def test_settings_that_lie_nowhere_are_asked_for(registered, asked, monkeypatch) -> None:
+    class Nowhere:
+        config_path = None
+
+    monkeypatch.setattr(preferences, "get_settings", Nowhere)
+    read_preferences()
+    assert asked == ["napari-sam2"]
+
+
+def test_without_a_manifest_all_is_default(kept_settings) -> None:
     assert read_keys() == DEFAULT_KEYS
     assert read_preferences().variant == "micro"
     write_keys(DEFAULT_KEYS)

@@ -55,6 +55,8 @@ class AnnotationLayers:
     """A `Stroke`; `restore_stroke` brings the layer in line with what the session makes of it."""
     strayed = Signal()
     """Painted beside the plane of the session; `erase_strays` takes it away once it is written."""
+    pressed = Signal(int, tuple)
+    """Frame and pixel (y, x) at which a click was begun."""
     layer_made = Signal(object)
     refused = Signal(str)
     image_removed = Signal()
@@ -446,6 +448,17 @@ class AnnotationLayers:
             # an answer that arrives before the release must not change it back
             self._next_polarity = polarity
             prompt_layers.dress_points(layer, self._obj_id, polarity)
+            self._tell_press(layer, event)
+
+    def _tell_press(self, layer: Points, event: Any) -> None:
+        if self._viewer.dims.ndisplay != 2:
+            return
+        # as napari places the point when the button is let go
+        coords = np.atleast_2d(np.asarray(layer.world_to_data(event.position), dtype=np.float64))
+        found = self.geometry.to_pixel(self._to_image(layer, coords))
+        if found.inside[0] and found.on_plane[0]:
+            y, x = found.yx[0]
+            self.pressed.emit(int(found.frame_idx[0]), (float(y), float(x)))
 
     def _on_layer_removed(self, event: Any) -> None:
         gone = event.value.unique_id

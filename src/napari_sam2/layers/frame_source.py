@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.session.intensities import Channel
+from napari_sam2.session.planes import Plane
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -41,6 +43,21 @@ class LayerFrameSource:
         self.width = geometry.width
         # tensorstore has dtypes of its own
         self.dtype: np.dtype[Any] = np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))
+
+    @property
+    def plane(self) -> Plane:
+        """Where the axes stand that are neither frames nor pixels."""
+        return self._geometry.fixed
+
+    def on_plane(self, plane: Plane) -> LayerFrameSource:
+        """Return the frames of another plane."""
+        if [axis for axis, _ in plane] != [axis for axis, _ in self.plane]:
+            raise IndexError(f"{plane} is no plane of an image whose plane is {self.plane}.")
+        for axis, index in plane:
+            if not 0 <= index < self._geometry.shape[axis]:
+                raise IndexError(f"Axis {axis} of the image has no index {index}.")
+        there = replace(self._geometry, fixed=plane)
+        return LayerFrameSource(self._array, there, is_rgb=self.is_rgb)
 
     def read(self, frame_idx: int) -> NDArray[Any]:
         """Read one frame, (H, W) or (H, W, 3)."""

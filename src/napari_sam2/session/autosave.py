@@ -17,6 +17,7 @@ from napari_sam2.session.journal import Recovered
 from napari_sam2.session.journal_places import JournalPlaces, OpenJournal
 from napari_sam2.session.model_hub import weights_sha256
 from napari_sam2.session.objects import Document
+from napari_sam2.session.planes import PlaneSource, first_plane, plane_of
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
 
 _INTERVAL_S = 0.4
+# before something is written, so that all of a click is written at once, and not while it is drawn
+_GRACE_S = 0.15
 
 
 class Autosave:
@@ -40,6 +43,8 @@ class Autosave:
         Called, in a thread, with earlier work on the same image, if there is some.
     interval_s
         At most how often changes are written.
+    elsewhere
+        Whether work on another plane of the image counts as found.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Autosave:
         *,
         on_found: Callable[[Recovered], object] | None = None,
         interval_s: float = _INTERVAL_S,
+        elsewhere: bool = True,
     ) -> None:
         self._session = session
         # channels that are added later do not make it another image
@@ -56,6 +62,7 @@ class Autosave:
         self._folder = folder
         self._on_found = on_found
         self._interval_s = interval_s
+        self._elsewhere = elsewhere
         self._known_places: JournalPlaces | None = None
         self._journal: OpenJournal | None = None
         self._written: Document | None = None
@@ -129,18 +136,19 @@ class Autosave:
     def _run(self) -> None:
         if self._on_found is not None:
             try:
-                found = find_work(self._session, self._folder)
+                found = find_work(self._session, self._folder, elsewhere=self._elsewhere)
                 if found is not None and not self._stopped:
                     self._on_found(found)
             except Exception as error:  # noqa: BLE001 (frames fail in any way; saving goes on)
                 self._tell(error, "Earlier work on this image cannot be looked for")
         while not self._stopped:
             self._wake.wait()
+            time.sleep(min(_GRACE_S, self._interval_s))
             self._wake.clear()
             with self._lock:
                 if not self._stopped:
                     self._write()
-            time.sleep(self._interval_s)
+            time.sleep(max(self._interval_s - _GRACE_S, 0.0))
 
     def _write(self) -> bool:
         """Write what has changed; whether all there is is now in a journal or a file."""
@@ -221,10 +229,36 @@ def places_of(
     session: Session, source: FrameSource | None = None, folder: Path | None = None
 ) -> JournalPlaces:
     """Return where journals of the image of `session` lie; reads a few of its frames."""
-    signature = signature_of(session.source if source is None else source)
-    return JournalPlaces(signature, session.path, folder)
+    source = session.source if source is None else source
+    plane, signature = plane_of(source), signature_of(source)
+    home = signature_of(first_plane(source)) if plane else ""
+    return JournalPlaces(signature, session.path, folder, home, plane)
 
 
-def find_work(session: Session, folder: Path | None = None) -> Recovered | None:
-    """Return the latest work on the image of `session` that no running process is writing."""
-    return next(places_of(session, folder=folder).unclaimed(), None)
+def find_work(
+    session: Session, folder: Path | None = None, *, elsewhere: bool = True
+) -> Recovered | None:
+    """Return the latest work on the image of `session` that no running process is writing.
+
+    Parameters
+    ----------
+    elsewhere
+        Where there is none on its plane, return that on another plane which shows the same still.
+    """
+    places = places_of(session, folder=folder)
+    for found in places.unclaimed():
+        is_here = (found.plane, found.plane_mark) == (places.plane, places.plane_mark)
+        if is_here or (elsewhere and _shows(session.source, found)):
+            return found
+    return None
+
+
+def _shows(source: FrameSource, found: Recovered) -> bool:
+    """Whether a plane of an image is the one that work was done on."""
+    if not isinstance(source, PlaneSource):
+        return False
+    try:
+        frames = source.on_plane(found.plane)
+    except (IndexError, ValueError):
+        return False
+    return signature_of(frames).startswith(found.plane_mark)

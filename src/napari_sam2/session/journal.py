@@ -20,6 +20,7 @@ from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.history import Action
 from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.objects import Document, ObjectState
+from napari_sam2.session.planes import Plane
 
 _MAGIC = b"napari-sam2 journal 2\n"
 #: Of one record: length and CRC-32 of what follows.
@@ -28,11 +29,19 @@ _HEAD = struct.Struct("<II")
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a journal holds, up to its last whole record."""
+    """What a journal holds, up to its last whole record.
+
+    Attributes
+    ----------
+    plane, plane_mark
+        Of which plane of an image with further axes, and the beginning of its frames' signature.
+    """
 
     path: Path
     contents: Contents
     saved_at: float
+    plane: Plane = ()
+    plane_mark: str = ""
 
     @property
     def summary(self) -> str:

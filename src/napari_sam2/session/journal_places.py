@@ -9,13 +9,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.images import is_zarr
 from napari_sam2.session.journal import JournalWriter, Recovered, read_journal
+from napari_sam2.session.planes import Plane, named, read_name
 
 _SUFFIX = ".journal"
 #: Characters of a signature that tell images apart in the names of folders and files.
@@ -59,22 +60,28 @@ class JournalPlaces:
     Attributes
     ----------
     signature
-        Of the image.
+        Of the frames that are looked at.
     image
         The file or folder it was read from, if there is one.
     folder
         Where journals lie that cannot lie beside the image; `autosave_folder()` if ``None``.
+    home
+        Signature that all planes of the image have in common; that of the frames if empty.
+    plane
+        Of the image, if it has further axes.
     """
 
     signature: str
     image: Path | None = None
     folder: Path | None = None
+    home: str = ""
+    plane: Plane = ()
 
     @property
     def kept(self) -> Path:
         """The folder of this image's journals in `folder`."""
         folder = autosave_folder() if self.folder is None else self.folder
-        return folder / self.signature[:_IN_FOLDER_NAME]
+        return folder / (self.home or self.signature)[:_IN_FOLDER_NAME]
 
     @property
     def may_lie_beside(self) -> bool:
@@ -87,7 +94,8 @@ class JournalPlaces:
     def open_new(self) -> OpenJournal:
         """Begin a journal; OSError where there is no place for one."""
         self.remove_old()
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}{_SUFFIX}"
+        moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        name = f"{moment}{named(self.plane_mark, self.plane)}{_SUFFIX}"
         if self.image is not None and self.may_lie_beside:
             with suppress(OSError):
                 path = self.image.with_name(f"{self.image.name}{self._mark}{name}")
@@ -109,8 +117,11 @@ class JournalPlaces:
         return sorted(paths, key=_time_of, reverse=True)
 
     def unclaimed(self) -> Iterator[Recovered]:
-        """Read the journals with objects in them that no process is writing, the newest first."""
-        for path in self.found():
+        """Read the journals with objects in them that no process is writing.
+
+        Those of this plane, then those of other planes, which have to be checked; the newest first.
+        """
+        for path in sorted(self.found(), key=self._is_of_other_plane):
             claim = claimed(path)
             if claim is None:
                 continue
@@ -118,7 +129,8 @@ class JournalPlaces:
             with suppress(SessionFileError):
                 found = read_journal(path)
                 if found.contents.document.objects:
-                    yield found
+                    mark, plane = read_name(path.stem)
+                    yield replace(found, plane=plane, plane_mark=mark)
 
     def put_away(self, path: Path) -> None:
         """Take a journal that nobody writes any more out of the image's folder."""
@@ -129,8 +141,9 @@ class JournalPlaces:
                 shutil.move(path, self.kept / path.name.rpartition(self._mark)[-1])
 
     def remove_old(self) -> None:
-        """Delete journals beyond the newest few, and those of long ago."""
-        for rank, path in enumerate(self.found()):
+        """Delete journals beyond the newest few of the plane, and those of long ago."""
+        of_plane = [path for path in self.found() if not self._is_of_other_plane(path)]
+        for rank, path in enumerate(of_plane):
             if rank >= _MOST_KEPT - 1 or time.time() - _time_of(path) > _LONGEST_KEPT_S:
                 claim = claimed(path)
                 if claim is not None:
@@ -139,9 +152,17 @@ class JournalPlaces:
                         path.unlink()
 
     @property
+    def plane_mark(self) -> str:
+        """What tells in a journal's name which pixels the plane had; empty without one."""
+        return self.signature[:_IN_FILE_NAME] if self.plane else ""
+
+    def _is_of_other_plane(self, path: Path) -> bool:
+        return bool(self.plane) and read_name(path.stem) != (self.plane_mark, self.plane)
+
+    @property
     def _mark(self) -> str:
         """What tells whose a journal beside images is, between the image's name and the time."""
-        return f".{self.signature[:_IN_FILE_NAME]}-"
+        return f".{(self.home or self.signature)[:_IN_FILE_NAME]}-"
 
 
 def _time_of(path: Path) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -43,17 +44,23 @@ class ModelHub:
     Models by choice.
 
     One hub may serve several sessions, which then share weights in memory. Loading imports torch.
+
+    Parameters
+    ----------
+    importing
+        Entered, in the thread that loads a model, around the import of torch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, importing: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._importing = importing
         self._lock = threading.Lock()
         self._models: dict[ModelChoice, SAM2] = {}
 
     def model(self, choice: ModelChoice) -> SAM2:
         """Return the model, loading it if it is not here yet."""
-        from sam2_backbone import build_sam2
-
         with self._lock:
+            with self._importing():
+                from sam2_backbone import VideoPredictor, build_sam2  # noqa: F401 (all at once)
             if choice not in self._models:
                 self._models[choice] = build_sam2(
                     choice.variant, choice.weights, device=choice.device, dtype=choice.dtype

@@ -97,6 +97,11 @@ class Predictor(Protocol):
     ) -> FrameResultLike:
         """Take a prompt and return the mask of that object on that frame."""
 
+    def anticipate_click(
+        self, state: Any, frame_idx: int, point: Any, obj_id: int | None = None
+    ) -> None:
+        """Prepare the answer to a click; no answer is changed by it."""
+
     def propagate(
         self,
         state: Any,

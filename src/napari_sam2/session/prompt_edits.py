@@ -75,6 +75,13 @@ def preview(
         return ledger.segmentation.preview(frame_idx, asked)
 
 
+def anticipate(ledger: Ledger, frame_idx: int, point: Sequence[float], obj_id: int | None) -> None:
+    """Prepare the answer to a click; nothing is changed."""
+    with ledger.turn():
+        click = _with_click(ledger, FramePrompts(), point, True)
+        ledger.segmentation.anticipate(obj_id, ledger.frame(frame_idx), click)
+
+
 def _change(
     ledger: Ledger,
     obj_id: int,

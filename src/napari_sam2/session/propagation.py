@@ -51,23 +51,27 @@ def checked_propagation(
     )
 
 
-def expected_steps(request: Propagate, document: Document, num_frames: int) -> int:
-    """Return how many steps a propagation takes at most, for a progress bar."""
-    objects = document.objects
-    chosen = objects if request.obj_ids is None else request.obj_ids
-    prompted = [objects[obj_id].prompts for obj_id in chosen if objects[obj_id].prompts]
-    frames = range(num_frames) if request.frames is None else request.frames
-    steps = 0
-    if request.direction != "backward":
-        first = min(min(frame_idxs) for frame_idxs in prompted)
-        steps += sum(frame_idx >= first for frame_idx in frames)
-    if request.direction == "backward":
-        steps += sum(frame_idx <= max(max(prompts) for prompts in prompted) for frame_idx in frames)
-    elif request.direction == "both":
-        # Backward from the anchors, where forward has not been.
-        last = max(min(frame_idxs) for frame_idxs in prompted)
-        steps += sum(frame_idx < last for frame_idx in frames)
-    return steps
+def reachable_frames(
+    document: Document,
+    num_frames: int,
+    direction: Direction,
+    obj_ids: Iterable[int] | None,
+    frames: Iterable[int] | None,
+) -> list[int]:
+    """Return the frames that a run comes to at most, in its order; both ways some come twice."""
+    prompted = [state.prompts for state in followed(document, obj_ids).values()]
+    if not prompted:
+        return []
+    wanted = range(num_frames) if frames is None else sorted(set(frames))
+    found: list[int] = []
+    if direction != "backward":
+        first = min(map(min, prompted))
+        found += [frame_idx for frame_idx in wanted if frame_idx >= first]
+    if direction != "forward":
+        # both ways: backward from the anchors, where forward has not been
+        last = max(map(max, prompted)) if direction == "backward" else max(map(min, prompted)) - 1
+        found += [frame_idx for frame_idx in reversed(wanted) if frame_idx <= last]
+    return found
 
 
 def run(ledger: Ledger, request: Propagate) -> Generator[int, None, None]:

@@ -114,6 +114,14 @@ class Segmentation:
             with suppress(ValueError):  # unknown where the first answer failed already
                 predictor.remove_object(self._state, _PREVIEW_ID)
 
+    def anticipate(self, obj_id: int | None, frame_idx: int, prompts: FramePrompts) -> None:
+        """Have the answer to a click prepared, the only point of `prompts`."""
+        predictor = self._require()
+        known = obj_id if obj_id in self._known and obj_id not in self._stale else None
+        for question in questions(prompts):
+            if question.points is not None:
+                predictor.anticipate_click(self._state, frame_idx, question.points[0], known)
+
     def model_input(self, state: ObjectState | None, frame_idx: int) -> ModelViewLike:
         """Return what the network is given of an object on a frame; without one, the frame."""
         predictor = self._require()

@@ -23,7 +23,7 @@ from napari_sam2.session.model_hub import Environment, ModelHub, choice_of, weig
 from napari_sam2.session.objects import Document, ObjectRecord
 from napari_sam2.session.predictor import ModelViewLike, Predictor
 from napari_sam2.session.prompts import FramePrompts
-from napari_sam2.session.propagation import checked_propagation, expected_steps, run
+from napari_sam2.session.propagation import checked_propagation, reachable_frames, run
 from napari_sam2.session.reopening import settings_here
 from napari_sam2.session.segmentation import Segmentation
 from napari_sam2.session.settings import SessionSettings, Window
@@ -307,6 +307,12 @@ class Session:
         """Return the mask that a click at `point` (y, x) would give; nothing is changed."""
         return prompt_edits.preview(self._ledger, frame_idx, point, positive, obj_id)
 
+    def anticipate(
+        self, frame_idx: int, point: Sequence[float], *, obj_id: int | None = None
+    ) -> None:
+        """Prepare the answer to a click at `point` (y, x), of a new object or of one."""
+        prompt_edits.anticipate(self._ledger, frame_idx, point, obj_id)
+
     def model_input(self, frame_idx: int, obj_id: int | None = None) -> ModelViewLike:
         """Return what the network is given of a frame, or of an object there."""
         ledger = self._ledger
@@ -365,7 +371,11 @@ class Session:
     ) -> int:
         """Return how many steps `propagate` takes at most with these arguments."""
         request = checked_propagation(self._ledger, direction, obj_ids, frames)
-        return expected_steps(request, self._ledger.document, self.num_frames)
+        return len(
+            reachable_frames(
+                self._ledger.document, self.num_frames, direction, request.obj_ids, request.frames
+            )
+        )
 
     def frame(self, frame_idx: int) -> int:
         """Return `frame_idx` as an int, or raise ``ValueError`` if there is no such frame."""

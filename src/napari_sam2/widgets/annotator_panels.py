@@ -122,6 +122,8 @@ class AnnotatorPanels:
             self.propagation.show_idle(hindrance(images.current))
         else:
             run.progress.show(self.propagation, paused=run.is_paused)
+            if not run.is_refusing:  # what is asked for now is begun after it
+                self.propagation.show_startable(hindrance(images.current))
 
     def show_status(
         self, images: OpenImages, dims: Any, *, news: str, busy: bool, doing: str

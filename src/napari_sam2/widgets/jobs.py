@@ -11,7 +11,9 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
@@ -57,6 +59,10 @@ class _Request:
     is_barrier: bool
 
 
+class StoppedError(Exception):
+    """What was asked for is not done any more."""
+
+
 class Jobs(QObject):
     """Short requests and one long job, run in turns on one worker thread.
 
@@ -89,6 +95,7 @@ class Jobs(QObject):
         self._lead = 0
         self._undelivered = 0
         self._stopped = False
+        self._is_unattended = self._has_ended = False
         self._thread: threading.Thread | None = None
         self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -160,7 +167,7 @@ class Jobs(QObject):
     def stop(self) -> None:
         """End the thread for good, after the step it is in and all that is owed.
 
-        Nothing is said afterwards.
+        Nothing is said afterwards. What is `unattended` is waited for only when Python ends.
         """
         with self._wake:
             self._stopped = True
@@ -168,10 +175,17 @@ class Jobs(QObject):
                 self._requests.pop()
             writes = bool(self._requests) or self._runs_owed
             self._wake.notify()
+            thread = self._thread
+            if thread is None or thread is threading.current_thread():
+                return
+            patience = _LONG_PATIENCE if writes else _PATIENCE
+            self._wake.wait_for(partial(self._may_leave, writes), patience)
+            is_left = self._is_unattended
         atexit.unregister(self.stop)
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_LONG_PATIENCE if writes else _PATIENCE)
+        if is_left:
+            atexit.register(thread.join, _PATIENCE)
+        else:
+            thread.join(patience)
 
     @property
     def has_long_job(self) -> bool:
@@ -223,6 +237,37 @@ class Jobs(QObject):
 
     # Called in the worker thread
 
+    @contextmanager
+    def unattended(self) -> Iterator[None]:
+        """Do something inside that nobody needs to wait for if the window is closed meanwhile.
+
+        Raises
+        ------
+        StoppedError
+            At its end, if the window was closed: the rest of the request is left undone.
+        """
+        self._leave(True)
+        try:
+            yield
+        except Exception:
+            if not self._is_over:
+                raise
+            # torch comes to grief where Python ends in the middle of its import
+        finally:
+            self._leave(False)
+        if self._is_over:
+            raise StoppedError("The window was closed meanwhile.")
+
+    @property
+    def _is_over(self) -> bool:
+        with self._wake:
+            return self._stopped and not (self._requests or self._runs_owed)
+
+    def _leave(self, is_unattended: bool) -> None:
+        with self._wake:
+            self._is_unattended = is_unattended
+            self._wake.notify_all()
+
     def _start_thread(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="napari-sam2", daemon=True)
@@ -253,6 +298,12 @@ class Jobs(QObject):
                 steps = self._step(begin, steps)
         if steps is not None:
             _close(steps)
+        with self._wake:
+            self._has_ended = True
+            self._wake.notify_all()
+
+    def _may_leave(self, writes: bool) -> bool:
+        return self._has_ended or (self._is_unattended and not writes)
 
     def _may_step(self, begun: bool) -> bool:
         if self._cancelled:
@@ -285,7 +336,7 @@ class Jobs(QObject):
     def _report(self, report: Report) -> None:
         with self._wake:
             if self._stopped:
-                if report.error is not None:
+                if not isinstance(report.error, StoppedError | None):
                     _log.warning("not done before the end: %s", report.error)
                 return
             self._undelivered += 1

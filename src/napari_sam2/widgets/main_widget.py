@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Points, Shapes, Tracks
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_sam2.session.session import Session
@@ -27,6 +27,7 @@ from napari_sam2.widgets.prompt_requests import PromptRequests
 from napari_sam2.widgets.result_requests import ResultRequests
 from napari_sam2.widgets.run_control import RunControl
 from napari_sam2.widgets.run_requests import RunRequests
+from napari_sam2.widgets.soon import Soon
 from napari_sam2.widgets.waiting import wait_until
 from napari_sam2.widgets.work_requests import WorkRequests
 from sam2_backbone.variants import list_variants
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from napari_sam2.session.result_masks import SessionMasks
 
 PLUGIN, WIDGET = "napari-sam2", "SAM 2 annotate"
-_SHOW_MS = 30
+# between two times that all panels are shown anew
+_REST_MS = 30
 
 
 class AnnotateWidget(QWidget):
@@ -80,10 +82,7 @@ class AnnotateWidget(QWidget):
         self._news = ""
         self._docked = False
         self._clean_ups: list[Callable[[], None]] = []
-        self._showing = QTimer(self)
-        self._showing.setSingleShot(True)
-        self._showing.setInterval(_SHOW_MS)
-        self._showing.timeout.connect(self._show_everything)
+        self._showing = Soon(self, self._show_everything, rest_ms=_REST_MS)
         self._connect_panels()
         self._connect_work()
         self._connect_viewer()
@@ -287,7 +286,7 @@ class AnnotateWidget(QWidget):
         self._run.failed.connect(self._on_failure)
         self._run.ended.connect(self._on_run_ended)
         self._images.chosen.connect(self._show_everything)
-        self._images.changed.connect(self._show_soon)
+        self._images.changed.connect(self._showing.ask)
         self._images.told.connect(self._tell)
         self._images.refused.connect(self._say)
         self._images.noticed.connect(self._say)
@@ -330,7 +329,7 @@ class AnnotateWidget(QWidget):
 
     def _on_point(self, event: Any = None) -> None:
         self._inputs.look_again()
-        self._show_soon()
+        self._showing.ask()
 
     def _tell(self, news: str) -> None:
         self._news = news
@@ -358,11 +357,6 @@ class AnnotateWidget(QWidget):
 
     def _show_keys(self) -> None:
         self._panels.show_keys(self._keys.keys)
-
-    def _show_soon(self) -> None:
-        """Show everything once for all that changes in the meantime."""
-        if not self._showing.isActive():
-            self._showing.start()
 
     def _show_everything(self) -> None:
         self._panels.show_session(self._images)

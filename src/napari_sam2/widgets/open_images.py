@@ -10,13 +10,16 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam2.layers import geometry as geo
+from napari_sam2.layers import navigation
 from napari_sam2.layers.composition import Composition
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.image_file import image_file
 from napari_sam2.layers.model_input import images_of
 from napari_sam2.layers.session_layers import further_channels, image_of_session, session_of
 from napari_sam2.session.model_hub import ModelHub
+from napari_sam2.session.planes import Plane
 from napari_sam2.session.session import Session
+from napari_sam2.widgets.heap import Heap
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.preferences import Preferences
@@ -56,7 +59,8 @@ class OpenImages(QObject):
         self._viewer = viewer
         self._jobs = jobs
         self._preferences = preferences
-        self._models = ModelHub()
+        self._heap = Heap(viewer)
+        self._models = ModelHub(self._heap.at_rest)
         self._sessions: dict[str, OpenSession] = {}
         self._positive = True
         self.variant = preferences.variant
@@ -145,11 +149,12 @@ class OpenImages(QObject):
                 models=self._models,
                 path=image_of_session(image) or image_file(image),
             )
+            is_first = known is None
             if known is None:
                 saved = session_of(image)
             else:
                 self._close(known)
-            known = self._add(image, wanted, session, composition)
+            known = self._add(image, wanted, session, composition, is_first=is_first)
         self.variant = variant or self.variant
         self.current = known
         known.layers.ensure()
@@ -166,6 +171,14 @@ class OpenImages(QObject):
         except (LayerRefusedError, ValueError, TypeError) as error:
             self.refused.emit(str(error))
             self.chosen.emit()
+
+    def go_to_plane(self, opened: OpenSession, plane: Plane) -> None:
+        """Move the sliders to another plane of an image, and take it in hand there."""
+        frames, units = replace(opened.geometry, fixed=plane), self._viewer.layers.units
+        here = opened.frame_idx or 0
+        navigation.show_frame(self._viewer, opened.image, frames, here, world_units=units)
+        axis = geo.NO_FRAMES if frames.frame_axis is None else frames.frame_axis
+        self.open_or_say(opened.image, axis)
 
     def use_variant(self, variant: str) -> None:
         """Have the next answers given by another network."""
@@ -205,6 +218,7 @@ class OpenImages(QObject):
     def stop(self) -> None:
         """Let go of all layers; they stay with the person."""
         self._preparing.stop()
+        self._heap.stop()
         self._viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         while self._sessions:
             self._sessions.popitem()[1].stop()
@@ -219,7 +233,13 @@ class OpenImages(QObject):
             self.open_or_say(image)
 
     def _add(
-        self, image: Image, frames: geo.FrameGeometry, session: Session, composition: Composition
+        self,
+        image: Image,
+        frames: geo.FrameGeometry,
+        session: Session,
+        composition: Composition,
+        *,
+        is_first: bool,
     ) -> OpenSession:
         opened = OpenSession(
             self._viewer,
@@ -229,6 +249,8 @@ class OpenImages(QObject):
             self._jobs,
             composition,
             autosave_s=self._preferences.autosave_s,
+            # who goes from plane to plane knows of the others
+            seek_elsewhere=is_first,
         )
         opened.changed.connect(self.changed)
         opened.refused.connect(self.refused)

@@ -20,6 +20,7 @@ from napari_sam2.layers.strokes import Stroke
 from napari_sam2.session.autosave import Autosave
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
+from napari_sam2.widgets.soon import Soon
 from napari_sam2.widgets.summaries import candidate_text
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from sam2_backbone.inference.frames import FrameSource
 
-# a drag or a script that places many markers asks the model once
-_DEBOUNCE_MS = 20
+# what is asked when a button goes down
+_LOOK = "look"
 # answers of every SAM 2 network to a first click; the session knows them only since it asked
 _NUM_CANDIDATES = 3
 
@@ -83,6 +84,7 @@ class OpenSession(QObject):
         composition: Composition,
         *,
         autosave_s: float = 0.4,
+        seek_elsewhere: bool = True,
     ) -> None:
         super().__init__()
         self.composition = composition
@@ -100,10 +102,8 @@ class OpenSession(QObject):
         self._preview: Request | None = None
         self._previewed: int | None = None
         self._largest_id = max((record.obj_id for record in session.objects), default=0)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DEBOUNCE_MS)
-        self._timer.timeout.connect(self.collect)
+        # a script that places many markers asks the model once
+        self._reading = Soon(self, self.collect)
         self.mirror = SessionMirror(session)
         self.mirror.objects_changed.connect(self._on_objects)
         self.mirror.prompts_changed.connect(self._on_prompts)
@@ -115,6 +115,7 @@ class OpenSession(QObject):
         self.layers.book.is_waiting = self._is_waiting
         self.layers.mask_waiting = self._mask_waiting
         self.layers.markers_changed.connect(self._on_markers)
+        self.layers.pressed.connect(self._on_pressed)
         self.layers.object_picked.connect(self.choose)
         self.layers.painted.connect(self._on_painted)
         self.layers.strayed.connect(self._on_strayed)
@@ -123,12 +124,14 @@ class OpenSession(QObject):
         self.found_work: Recovered | None = None
         """Earlier work on this image that may be taken up."""
         self._work_found.connect(self._on_work_found, Qt.ConnectionType.QueuedConnection)
-        self.autosave = Autosave(session, on_found=self.offer, interval_s=autosave_s)
+        self.autosave = Autosave(
+            session, on_found=self.offer, interval_s=autosave_s, elsewhere=seek_elsewhere
+        )
 
     @property
     def is_settled(self) -> bool:
         """Whether every marker was read and every change drawn."""
-        return not self._timer.isActive() and self.mirror.is_settled
+        return not self._reading.is_waiting and self.mirror.is_settled
 
     @property
     def frame_idx(self) -> int | None:
@@ -139,7 +142,7 @@ class OpenSession(QObject):
 
     def collect(self) -> None:
         """Ask the session for everything that the markers say anew."""
-        self._timer.stop()
+        self._reading.drop()
         try:
             edits = self.layers.collect(self.new_object)
         except LayerRefusedError as error:
@@ -190,8 +193,7 @@ class OpenSession(QObject):
     def prepare(self) -> None:
         """Have the worker load the network before anything is asked of it."""
         if self.session.uses_models:
-            call = partial(self.session.models.prepare, self.session.settings)
-            self._jobs.ask(Request(self, "network"), call)
+            self._jobs.ask(Request(self, "network"), self._prepare)
 
     def use_variant(self, variant: str, weights: str = "default") -> None:
         """Have the next answers given by another network."""
@@ -205,7 +207,7 @@ class OpenSession(QObject):
         What the call returns is told, if it is a sentence. What is `owed` is done even if the
         window is closed before.
         """
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         request = Request(self, what, number=next(self._numbers))
         self._jobs.ask(request, call, owed=owed, barrier=True)
@@ -331,7 +333,7 @@ class OpenSession(QObject):
         self.layers.detach()
         self.mirror.stop()
         self._jobs.request_done.disconnect(self._on_request_done)
-        self._timer.stop()
+        self._reading.drop()
         self.composition.stop()
         self.autosave.stop()
 
@@ -341,13 +343,19 @@ class OpenSession(QObject):
         """Have the worker ask the session what needs the network."""
         self._jobs.ask(request, partial(self._with_network, call), barrier=barrier)
 
+    def _prepare(self) -> None:
+        with self._jobs.unattended():
+            self.session.models.prepare(self.session.settings)
+
     def _with_network(self, call: Callable[[], object]) -> object:
         # before the session is held: a download may take minutes, and a window be closed meanwhile
-        self.session.load_network()
+        with self._jobs.unattended():
+            self.session.load_network()
         return call()
 
     def _take_labels(self, layer: Labels, frames: Sequence[int]) -> Iterator[int]:
-        self.session.load_network()
+        with self._jobs.unattended():
+            self.session.load_network()
         return self.session.add_labels(read_labels(layer, self.geometry, frames))
 
     def _use_channels(self, channels: tuple[Channel, ...], source: FrameSource | None) -> None:
@@ -381,7 +389,19 @@ class OpenSession(QObject):
         return None
 
     def _on_markers(self) -> None:
-        self._timer.start()
+        self._reading.ask()
+        # now, so that what is said of it is shown in the same turn, after the reading
+        self.changed.emit()
+
+    def _on_pressed(self, frame_idx: int, yx: tuple[float, float]) -> None:
+        """Have the network look while the button is still down: a tenth of a second is won."""
+        session, is_free = self.session, self._jobs.is_settled and not self._jobs.has_long_job
+        is_loaded = session.environment is not None or not session.uses_models
+        # a click that comes with other intensities is looked at anew
+        is_same = self.composition.channels in ((), self._channels_asked)
+        if is_free and is_loaded and is_same:
+            call = partial(session.anticipate, frame_idx, yx, obj_id=self.obj_id)
+            self._jobs.ask(Request(self, _LOOK), call)
 
     def _on_painted(self, stroke: Stroke) -> None:
         number = next(self._numbers)
@@ -403,8 +423,8 @@ class OpenSession(QObject):
         self.image_removed.emit()
 
     def _on_request_done(self, request: Request, error: Exception | None, value: Any) -> None:
-        if request.owner is not self:
-            return
+        if request.owner is not self or request.what == _LOOK:
+            return  # what fails in a look fails in the click, and is told then
         if error is not None:
             self.failed.emit(error)
         match request.what:
@@ -458,7 +478,7 @@ class OpenSession(QObject):
         self.changed.emit()
 
     def _on_prompts(self, obj_id: int, frame_idx: int) -> None:
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         # markers that the session has not heard of yet are newer than what it says
         if not self._is_waiting((obj_id, frame_idx)):
@@ -469,7 +489,7 @@ class OpenSession(QObject):
         self.layers.show_masks(frame_idx, obj_ids)
 
     def _on_all(self) -> None:
-        if self._timer.isActive():
+        if self._reading.is_waiting:
             self.collect()
         self._on_objects()
         self.layers.show_all_prompts()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari.settings import get_plugin_settings
+from napari.settings import get_plugin_settings, get_settings
 
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, checked_key
@@ -17,6 +17,8 @@ _PLUGIN = "napari-sam2"
 # a manifest has one default for all systems, where macOS has a key of its own
 _IN_MANIFEST = {KeyAction.UNDO: "Control-Z", KeyAction.REDO: "Control-Shift-Z"}
 _CACHE_VARIABLE = "NAPARI_SAM2_CACHE"
+# napari takes settings from these, too
+_VARIABLES = ("NAPARI_MODEL_", "NAPARI_WORK_", "NAPARI_KEYS_")
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,23 @@ class Preferences:
         return self.weights if variant == self.variant else "default"
 
 
+def _may_be_set() -> bool:
+    """Whether something may be other than its default.
+
+    Before its first answer `get_plugin_settings` reads the manifests of all plugins, which takes
+    as long as everything else that opens the panel. It keeps each plugin's settings in a file of
+    the plugin's name beside napari's own, and writes one only when something is changed.
+    """
+    own = get_settings().config_path
+    if not isinstance(own, Path) or (own.parent / f"{_PLUGIN}.yaml").exists():
+        return True
+    return any(name.upper().startswith(_VARIABLES) for name in os.environ)
+
+
 def read_preferences() -> Preferences:
     """Read the preferences; the defaults where napari does not know the plugin's manifest."""
+    if not _may_be_set():
+        return Preferences()
     try:
         settings = get_plugin_settings(_PLUGIN)
         model, work = settings.model, settings.work
@@ -96,6 +113,8 @@ def use_cache_folder(preferences: Preferences) -> None:
 def read_keys() -> dict[KeyAction, str]:
     """Read the keys; the default for one that is not set, is no key, or is taken twice."""
     keys = dict(DEFAULT_KEYS)
+    if not _may_be_set():
+        return keys
     try:
         chosen = get_plugin_settings(_PLUGIN).keys
     except (KeyError, ValueError, AttributeError):

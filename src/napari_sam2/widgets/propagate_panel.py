@@ -126,9 +126,7 @@ class PropagatePanel(QWidget):
 
     def show_idle(self, hindrance: str) -> None:
         """Show that nothing is running; `hindrance` says why nothing can be started, if so."""
-        for direction, button in self._directions.items():
-            button.setEnabled(not hindrance)
-            button.setToolTip(hindrance or self._does[direction])
+        self.show_startable(hindrance)
         for button in (self._pause, self._cancel):
             button.setEnabled(False)
             button.setToolTip("Nothing is being propagated.")
@@ -136,6 +134,12 @@ class PropagatePanel(QWidget):
         self._progress.setRange(0, 1)
         self._progress.setValue(0)
         self._progress.setFormat("")
+
+    def show_startable(self, hindrance: str) -> None:
+        """Show that following can be asked for, unless there is a hindrance."""
+        for direction, button in self._directions.items():
+            button.setEnabled(not hindrance)
+            button.setToolTip(hindrance or self._does[direction])
 
     def show_running(self, done: int, total: int, elapsed_s: float, *, paused: bool) -> None:
         """Show how far a propagation is; seconds so far tell the time left."""

@@ -115,6 +115,7 @@ class RunControl(QObject):
         """End after the step it is at, and begin nothing after it."""
         self._is_ending, self._next = self.is_active, None
         self._jobs.cancel()
+        self.changed.emit()
 
     def let_go(self, opened: OpenSession) -> None:
         """End what is done for a session that closes or goes back; other runs go on."""

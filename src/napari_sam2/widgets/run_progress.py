@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
 
-from napari_sam2.session.propagation import followed
-
 if TYPE_CHECKING:
-    from napari_sam2.session.history import Direction
-    from napari_sam2.session.session import Session
     from napari_sam2.widgets.propagate_panel import PropagatePanel
 
 
@@ -67,21 +63,3 @@ class RunProgress:
         if self._activity is not None:
             self._activity.close()
             self._activity = None
-
-
-def frames_to_visit(
-    session: Session,
-    direction: Direction,
-    obj_ids: Sequence[int] | None = None,
-    frames: tuple[int, ...] | None = None,
-) -> int:
-    """Count the frames that a propagation can reach from the prompts of the objects it follows."""
-    states = followed(session.document, obj_ids).values()
-    prompted = [frame_idx for state in states for frame_idx in state.prompts]
-    first, last = 0, session.num_frames - 1
-    if direction == "forward" and prompted:
-        first = min(prompted)
-    elif direction == "backward" and prompted:
-        last = max(prompted)
-    wanted = range(session.num_frames) if frames is None else frames
-    return sum(first <= frame_idx <= last for frame_idx in wanted)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.session.propagation import reachable_frames
 from napari_sam2.widgets.prompt_panel import NO_IMAGE
 from napari_sam2.widgets.run_control import BUSY, LongRun
-from napari_sam2.widgets.run_progress import frames_to_visit
 
 if TYPE_CHECKING:
     from napari_sam2.session.history import Direction
+    from napari_sam2.session.session import Session
     from napari_sam2.widgets.annotator_panels import AnnotatorPanels
     from napari_sam2.widgets.open_images import OpenImages
     from napari_sam2.widgets.run_control import RunControl
@@ -71,7 +72,7 @@ class RunRequests(QObject):
             current,
             LongRun(
                 partial(session.propagate, direction, obj_ids, wanted),
-                partial(frames_to_visit, session, direction, obj_ids, wanted),
+                partial(_num_frames, session, direction, obj_ids, wanted),
             ),
         )
 
@@ -113,6 +114,17 @@ class RunRequests(QObject):
         is_movie = current is not None and current.session.num_frames > 1
         if self._panel.is_live and is_movie and not self._run.is_active:
             self.propagate_as_chosen("both")
+
+
+def _num_frames(
+    session: Session,
+    direction: Direction,
+    obj_ids: Sequence[int] | None,
+    frames: tuple[int, ...] | None,
+) -> int:
+    """Count each frame that a run can come to once, now that it has begun."""
+    reached = reachable_frames(session.document, session.num_frames, direction, obj_ids, frames)
+    return len(set(reached))
 
 
 def _unknown() -> int:

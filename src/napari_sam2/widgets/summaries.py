@@ -17,18 +17,31 @@ from napari_sam2.widgets.prompt_panel import NO_IMAGE
 if TYPE_CHECKING:
     from napari.components import Dims
 
+    from napari_sam2.session.planes import Plane
     from napari_sam2.session.session import Session
     from napari_sam2.widgets.open_session import OpenSession
+
+
+def _axis_names(opened: OpenSession) -> list[str]:
+    return [
+        f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
+        for axis, label in enumerate(opened.image.axis_labels)
+    ]
+
+
+def place_text(opened: OpenSession, plane: Plane) -> str:
+    """Say where another plane of an image is; empty for the one that is open."""
+    if plane in ((), opened.geometry.fixed):
+        return ""
+    names = _axis_names(opened)
+    return " at " + ", ".join(f"{names[axis]} {index}" for axis, index in plane)
 
 
 def axis_choices(opened: OpenSession | None) -> tuple[Sequence[tuple[int, str]], int | None]:
     """Name the axes that may be the frame axis, and say which one is."""
     if opened is None or opened.geometry.ndim == 2:
         return (), None
-    names = [
-        f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
-        for axis, label in enumerate(opened.image.axis_labels)
-    ]
+    names = _axis_names(opened)
     axes = [
         (axis, f"{name} ({length} frames)")
         for axis, (name, length) in enumerate(zip(names, opened.geometry.shape, strict=True))

@@ -16,6 +16,7 @@ from napari_sam2.layers.session_layers import placement_of
 from napari_sam2.session import files
 from napari_sam2.session.codec import num_channels_in
 from napari_sam2.session.errors import SessionFileError
+from napari_sam2.widgets.summaries import place_text
 
 if TYPE_CHECKING:
     from napari_sam2.session.autosave import Autosave
@@ -48,6 +49,7 @@ class WorkRequests(QObject):
         self._panel = panel
         self._images = images
         self._run = run
+        self._awaited: Path | None = None
         panel.save_asked.connect(self.ask_where_to_save)
         panel.open_asked.connect(self.ask_what_to_open)
         panel.taken_up.connect(self.take_up)
@@ -57,11 +59,15 @@ class WorkRequests(QObject):
         """Offer what was found of earlier work on the image in hand."""
         current = self._images.current
         found = None if current is None else current.found_work
-        if found is None:
+        if current is None or found is None:
             self._panel.offer("")
             return
+        if found.path == self._awaited:
+            self.take_up()
+            return
         at = time.strftime("%d %B %H:%M", time.localtime(found.saved_at))
-        self._panel.offer(f"Work on this image from {at} was found: {found.summary}.")
+        where = place_text(current, found.plane)
+        self._panel.offer(f"Work on this image from {at} was found{where}: {found.summary}.")
 
     def save(self, path: str | Path) -> None:
         """Write the session to a file, after all that was asked before."""
@@ -91,20 +97,27 @@ class WorkRequests(QObject):
     def take_up(self) -> None:
         """Go on where the work that was found ended."""
         current = self._images.current
-        if current is not None and current.found_work is not None:
-            needed = num_channels_in(current.found_work.contents)
-            if needed > current.composition.num_channels:
-                self.refused.emit(
-                    f"This work was done on {needed} channels: choose the same ones in the tab "
-                    "Input, then take it up."
-                )
-                return
-            found, current.found_work = current.found_work, None
-            self._run.let_go(current)
-            current.use_intensities()
-            take_up = partial(_take_up, current.session, current.autosave, found, current.offer)
-            current.restore(take_up)
-            self.show_offer()
+        self._awaited = None
+        if current is None or current.found_work is None:
+            return
+        found = current.found_work
+        if found.plane not in ((), current.geometry.fixed):
+            self._awaited = found.path  # it will be found again there
+            self._images.go_to_plane(current, found.plane)
+            return
+        needed = num_channels_in(found.contents)
+        if needed > current.composition.num_channels:
+            self.refused.emit(
+                f"This work was done on {needed} channels: choose the same ones in the tab "
+                "Input, then take it up."
+            )
+            return
+        current.found_work = None
+        self._run.let_go(current)
+        current.use_intensities()
+        take_up = partial(_take_up, current.session, current.autosave, found, current.offer)
+        current.restore(take_up)
+        self.show_offer()
 
     def put_away(self) -> None:
         """Delete the work that was found."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,7 +53,10 @@ def settled(claims: Sequence[Claim]) -> list[Tensor]:
     Where another object is positive, the larger of the other logits is subtracted: the sign says
     who has the pixel, and the outline between two objects lies where they are equal.
     """
-    return [_without(mine, [other for other in claims if _meet(mine, other)]) for mine in claims]
+    return [
+        _without(mine, [claims[i] for i in near])
+        for mine, near in zip(claims, _neighbours(claims), strict=True)
+    ]
 
 
 def _without(mine: Claim, others: Sequence[Claim]) -> Tensor:
@@ -64,9 +68,16 @@ def _without(mine: Claim, others: Sequence[Claim]) -> Tensor:
     return mine.logits - strongest.clamp(min=0)
 
 
-def _meet(mine: Claim, other: Claim) -> bool:
-    if mine is other or mine.extent is None or other.extent is None:
-        return False
-    top, left, bottom, right = mine.extent
-    y0, x0, y1, x1 = other.extent
-    return max(top, y0) < min(bottom, y1) and max(left, x0) < min(right, x1)
+def _neighbours(claims: Sequence[Claim]) -> list[list[int]]:
+    """Positions of the claims whose extents have a point in common with each, in order."""
+    filled = [i for i, claim in enumerate(claims) if claim.extent is not None]
+    tops, lefts, bottoms, rights = np.array(
+        [claims[i].extent for i in filled], dtype=np.float64
+    ).reshape(-1, 4).T  # fmt: skip
+    near: list[list[int]] = [[] for _ in claims]
+    for row, i in enumerate(filled):
+        meets = (tops < bottoms[row]) & (bottoms > tops[row])
+        meets &= (lefts < rights[row]) & (rights > lefts[row])
+        meets[row] = False
+        near[i] = [filled[other] for other in np.flatnonzero(meets)]
+    return near

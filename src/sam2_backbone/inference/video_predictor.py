@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -23,11 +24,10 @@ from sam2_backbone.inference.prompts import (
     merge_prompts,
 )
 from sam2_backbone.inference.results import FrameResult, ResultLayout
-from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
+from sam2_backbone.inference.views import mask_view, views_to_try
 from sam2_backbone.inference.window import (
     choose_window,
-    click_windows,
     needs_other_window,
     window_around_extent,
 )
@@ -195,6 +195,32 @@ class VideoPredictor:
         self._keep(state, item, frame_idx, prompts, answer)
         return self._layout.result(state, frame_idx, [item], answer=answer)
 
+    @torch.inference_mode()
+    def anticipate_click(
+        self, state: VideoState, frame_idx: int, point: ArrayLike, obj_id: int | None = None
+    ) -> None:
+        """Encode what a click would be looked at through, so that its answer is there sooner.
+
+        Changes no answer: the same views are encoded together as for the click itself.
+
+        Parameters
+        ----------
+        point
+            (2,) x, y in pixels.
+        obj_id
+            The object that is clicked; None, or an unknown one, for another object.
+        """
+        state.check_frame(frame_idx)
+        known = None if obj_id is None else state.objects.get(obj_id)
+        item = known or ObjectState(-1, self._bank())
+        before = item.prompts.get(frame_idx)
+        if before is not None and before.box is not None:
+            return
+        click = FramePrompts(*check_points(np.reshape(point, (1, 2)), [1], state.frame_size))
+        prompts = merge_prompts(click, before, replace_old=False)
+        views = views_to_try(state, item, frame_idx, prompts, self.model.config)
+        self._step.encode(state, frame_idx, views, keep=True)
+
     def model_input(
         self, state: VideoState, frame_idx: int, obj_id: int | None = None
     ) -> ModelView:
@@ -214,7 +240,7 @@ class VideoPredictor:
         if extent is None:  # where tracking would look for it
             view = self._step.next_view(state, item, frame_idx, reverse=backward)
         else:
-            view = _mask_view(state, extent)
+            view = mask_view(state, extent)
         cut = view.crop(packed.to_array(), mirror=False)
         part = torch.from_numpy(cut.astype("float32"))[None, None]
         side = self.model.config.low_res_size
@@ -354,7 +380,7 @@ class VideoPredictor:
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
     ) -> Answer:
         if prompts.mask is not None:
-            view = _mask_view(state, prompts.mask.extent)
+            view = mask_view(state, prompts.mask.extent)
             return self._step.answer_mask(state, frame_idx, prompts, view)
         answer = self._seen(state, item, frame_idx, prompts)
         if not self.model.config.obey_clicks:
@@ -370,7 +396,7 @@ class VideoPredictor:
         self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
     ) -> Answer:
         """Answer points and a box through the window that shows the object best."""
-        views = self._views(state, item, frame_idx, prompts)
+        views = views_to_try(state, item, frame_idx, prompts, self.model.config)
         answers = self._step.answer_points(state, item, frame_idx, prompts, views)
         if len(answers) == 1:
             answer = answers[0]
@@ -401,31 +427,6 @@ class VideoPredictor:
             return answer
         again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
         return again if sighting(again, state.frame_size).extent is not None else answer
-
-    def _views(
-        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
-    ) -> list[View]:
-        """Views to try: the one in use on this frame if it holds the prompts, else by the rule."""
-        if state.window is None:
-            return [View.whole(*state.frame_size)]
-        real = prompts.coords[prompts.kinds >= 0]
-        seen = item.sightings.get(frame_idx)
-        if seen is not None and seen.view.contains(real):
-            return [seen.view]
-        ys, xs = real[:, 1].tolist(), real[:, 0].tolist()
-        if isinstance(state.window, int):
-            centre = ((min(ys) + max(ys)) / 2, (min(xs) + max(xs)) / 2)
-            return [View.around(centre, state.window, *state.frame_size)]
-        if prompts.box is not None:
-            extent = (min(ys), min(xs), max(ys), max(xs))
-            still = state.num_frames == 1
-            return [window_around_extent(extent, state.frame_size, still=still)]
-        return click_windows(
-            list(zip(ys, xs, strict=True)),
-            state.frame_size,
-            input_size=self.model.config.input_size,
-            fractions=self.model.config.window_fractions,
-        )
 
     def _keep(
         self,
@@ -488,10 +489,3 @@ class VideoPredictor:
             nothing = self.reference_rules and start == 0
             return range(0) if nothing else range(start, last - 1, -1)
         return range(start, last + 1)
-
-
-def _mask_view(state: VideoState, extent: tuple[float, float, float, float] | None) -> View:
-    """Choose the view for a mask of known extent."""
-    if state.window is None or extent is None:
-        return View.whole(*state.frame_size)
-    return window_around_extent(extent, state.frame_size, side=state.fixed_side)
