@@ -137,6 +137,9 @@ class SAM2Config:
         in the published variants. Which error is worse, a network cannot know.
     window_fractions
         Sides of the windows that ``window="auto"`` tries for a click, over the input size.
+    tile_fractions
+        Sides of the tiles of automatic segmentation, over the input size; where there are several
+        `window_fractions`.
     """
 
     trunk: TrunkConfig
@@ -156,6 +159,7 @@ class SAM2Config:
     gate_object_score: bool = True
     presence_margin: float = 0.0
     window_fractions: tuple[float, ...] = (1.0,)
+    tile_fractions: tuple[float, ...] = (1 / 6, 1 / 3, 2 / 3, 4 / 3)
 
     @property
     def embedding_size(self) -> int:

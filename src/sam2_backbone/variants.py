@@ -112,7 +112,7 @@ MICRO_CONFIG = SAM2Config(
     obey_clicks=True,
     max_clicks=7,
     presence_margin=0.7,
-    window_fractions=(1 / 6, 1 / 3, 2 / 3, 4 / 3),
+    window_fractions=(1 / 8, 1 / 6, 1 / 3, 1 / 2, 1, 4 / 3),
 )
 
 # a network of the same cost whose trunk learns well from nothing; see docs/train.md
@@ -126,6 +126,7 @@ TEST_CONFIG = replace(
     exclusive_objects=False,
     gate_object_score=False,
     window_fractions=(0.25, 0.5, 1.0, 2.0),
+    tile_fractions=(0.25, 0.5, 1.0, 2.0),
     trunk=TrunkConfig(
         "repvit_m0_9", (8, 16, 24, 32), (("embed_dim", (8, 16, 24, 32)), ("depth", (1, 1, 1, 1)))
     ),

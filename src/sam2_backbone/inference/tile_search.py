@@ -148,7 +148,7 @@ class TileSearch:
         size = (frame.shape[0], frame.shape[1])
         mapped = intensities.apply(frame[..., :3] if frame.ndim == 3 else frame[..., None])
         config = self.model.config
-        sides = tile_sides(size, input_size=config.input_size, fractions=config.window_fractions)
+        sides = tile_sides(size, input_size=config.input_size, fractions=config.tile_fractions)
         skipped, small = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         background: NDArray[np.bool_] | None = None
         found: list[Candidate] = []
