@@ -1,4 +1,4 @@
-"""Room: the bundled images as napari's *Open Sample* wants them."""
+"""The bundled images as napari's *Open Sample* wants them."""
 
 from __future__ import annotations
 

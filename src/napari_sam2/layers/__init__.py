@@ -1,1 +1,1 @@
-"""Room: everything that knows napari layers and no window."""
+"""Everything that knows napari layers and no window."""

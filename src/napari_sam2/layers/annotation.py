@@ -1,4 +1,4 @@
-"""Room: the layers of one session beside its image: kept in place, read, and shown as it says."""
+"""The layers of one session beside its image: kept in place, read, and shown as it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what was found without prompts on one frame of an image layer, as a Labels layer."""
+"""What was found without prompts on one frame of an image layer, as a Labels layer."""
 
 from __future__ import annotations
 

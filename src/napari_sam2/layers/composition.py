@@ -1,4 +1,4 @@
-"""Room: which layers and channels the network sees, and between which limits."""
+"""Which layers and channels the network sees, and between which limits."""
 
 from __future__ import annotations
 

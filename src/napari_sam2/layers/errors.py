@@ -1,4 +1,4 @@
-"""Room: the one error by which the layers refuse what a person placed or chose."""
+"""The one error by which the layers refuse what a person placed or chose."""
 
 from __future__ import annotations
 

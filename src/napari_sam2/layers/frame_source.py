@@ -1,4 +1,4 @@
-"""Room: the frames of image layers, read one at a time, and how a layer shows their values."""
+"""The frames of image layers, read one at a time, and how a layer shows their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: which frame and which pixel of an image layer a position is, and the way back.
+"""Which frame and which pixel of an image layer a position is, and the way back.
 
 Three spaces meet here. *World* is what napari's cursor and sliders speak, in the viewer's units.
 *Data* is a layer's own coordinate, one number per axis of its array (level 0 of a pyramid).

@@ -1,4 +1,4 @@
-"""Room: which file an image layer was read from."""
+"""Which file an image layer was read from."""
 
 from __future__ import annotations
 

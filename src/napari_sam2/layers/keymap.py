@@ -1,4 +1,4 @@
-"""Room: the one table of keys: which there are by default, and how they are bound and taken off.
+"""The one table of keys: which there are by default, and how they are bound and taken off.
 
 By default only letters that no napari layer and no viewer action uses.
 """

@@ -1,4 +1,4 @@
-"""Room: which labels of somebody's Labels layer lie on which frame of the image."""
+"""Which labels of somebody's Labels layer lie on which frame of the image."""
 
 from __future__ import annotations
 

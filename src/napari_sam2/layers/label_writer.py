@@ -1,4 +1,4 @@
-"""Room: how masks look in a Labels layer: which pixels of which frame are written, and when."""
+"""How masks look in a Labels layer: which pixels of which frame are written, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: an image layer and the labels layer over it, as frames that a network can learn from."""
+"""An image layer and the labels layer over it, as frames that a network can learn from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what the markers said when they were last read or drawn, and what has changed since."""
+"""What the markers said when they were last read or drawn, and what has changed since."""
 
 from __future__ import annotations
 

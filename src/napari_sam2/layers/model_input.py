@@ -1,4 +1,4 @@
-"""Room: what the network is given, as a layer over the image: cut out, mapped, at its own size."""
+"""What the network is given, as a layer over the image: cut out, mapped, at its own size."""
 
 from __future__ import annotations
 

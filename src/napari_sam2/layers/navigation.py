@@ -1,4 +1,4 @@
-"""Room: where the viewer looks: at which frame, at which pixel, and how it is brought there."""
+"""Where the viewer looks: at which frame, at which pixel, and how it is brought there."""
 
 from __future__ import annotations
 

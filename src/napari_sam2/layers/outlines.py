@@ -1,4 +1,4 @@
-"""Room: which pixels a drawn outline encloses, and which points a scribble stands for."""
+"""Which pixels a drawn outline encloses, and which points a scribble stands for."""
 
 from __future__ import annotations
 

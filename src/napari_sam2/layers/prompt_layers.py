@@ -1,4 +1,4 @@
-"""Room: how prompts look as markers, and what markers say as prompts.
+"""How prompts look as markers, and what markers say as prompts.
 
 A row of the Points layer is one click. In the Shapes layer a rectangle is a box, a polygon, a
 lasso or an ellipse encloses the object's mask, and a path or line is a scribble: it is turned into

@@ -1,4 +1,4 @@
-"""Room: what a pixel and a frame of an image layer are in the world."""
+"""What a pixel and a frame of an image layer are in the world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: a video of SA-V as layers: its frames, and its masklets as labels that can be edited."""
+"""A video of SA-V as layers: its frames, and its masklets as labels that can be edited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: the image of a session file as layers, which remember the session that they belong to."""
+"""The image of a session file as layers, which remember the session that they belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what a person painted into the labels: which objects gained and lost which pixels."""
+"""What a person painted into the labels: which objects gained and lost which pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: how the ways of objects look: a Tracks layer that lies over the labels, axis by axis.
+"""How the ways of objects look: a Tracks layer that lies over the labels, axis by axis.
 
 napari takes the first axis of a Tracks layer for time, aligns layers by their last axes, and draws
 at most four. So axes that stand still in front of the frames are left out. Where a row or column

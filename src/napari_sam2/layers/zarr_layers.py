@@ -1,4 +1,4 @@
-"""Room: a zarr that is dropped into the window as a layer, with sizes and units of OME-Zarr."""
+"""A zarr that is dropped into the window as a layer, with sizes and units of OME-Zarr."""
 
 from __future__ import annotations
 

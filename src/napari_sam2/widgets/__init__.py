@@ -1,1 +1,1 @@
-"""Room: what can be pressed and read in a napari window."""
+"""What can be pressed and read in a napari window."""

@@ -1,4 +1,4 @@
-"""Room: how the panels lie in the dock, and what they show of the session in hand."""
+"""How the panels lie in the dock, and what they show of the session in hand."""
 
 from __future__ import annotations
 

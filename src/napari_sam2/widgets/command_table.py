@@ -1,4 +1,4 @@
-"""Room: the one table of commands: what each does, and what stands in its way."""
+"""The one table of commands: what each does, and what stands in its way."""
 
 from __future__ import annotations
 

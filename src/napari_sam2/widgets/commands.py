@@ -1,4 +1,4 @@
-"""Room: what menus and the command palette call, and what is said where no panel is open.
+"""What menus and the command palette call, and what is said where no panel is open.
 
 napari knows nothing of the panel that could switch an entry off, so each says why it cannot be.
 """

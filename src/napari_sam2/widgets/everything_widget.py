@@ -1,4 +1,4 @@
-"""Room: a panel of its own that finds everything on the frame on display, without prompts."""
+"""A panel of its own that finds everything on the frame on display, without prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what napari's File > Save writes of a labels layer in the formats of other programs."""
+"""What napari's File > Save writes of a labels layer in the formats of other programs."""
 
 from __future__ import annotations
 

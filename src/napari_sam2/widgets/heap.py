@@ -1,4 +1,4 @@
-"""Room: when Python looks for garbage: not while libraries load, nor among them afterwards."""
+"""When Python looks for garbage: not while libraries load, nor among them afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: when a preview is asked for: a key is held down and the pointer rests."""
+"""When a preview is asked for: a key is held down and the pointer rests."""
 
 from __future__ import annotations
 

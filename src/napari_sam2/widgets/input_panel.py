@@ -1,4 +1,4 @@
-"""Room: what the network sees: up to three channels, between which limits, and a look at it."""
+"""What the network sees: up to three channels, between which limits, and a look at it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what the input panel asks of the session in hand, and when the preview is made anew."""
+"""What the input panel asks of the session in hand, and when the preview is made anew."""
 
 from __future__ import annotations
 

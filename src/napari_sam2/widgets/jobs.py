@@ -1,4 +1,4 @@
-"""Room: on which thread: one worker, one thing at a time, what a person asks for goes first.
+"""On which thread: one worker, one thing at a time, what a person asks for goes first.
 
 napari's generator workers swallow `RuntimeError`, run ahead of the window and do not close their
 generator on cancel; so this is a plain thread with a queue. Everything it has to say is said in

@@ -1,4 +1,4 @@
-"""Room: which keys are bound at present, on the viewer and on the annotator's layers."""
+"""Which keys are bound at present, on the viewer and on the annotator's layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: the table of keys: shown, and changed by typing another one."""
+"""The table of keys: shown, and changed by typing another one."""
 
 from __future__ import annotations
 

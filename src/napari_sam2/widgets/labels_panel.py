@@ -1,4 +1,4 @@
-"""Room: labels that are there already: which layer, which frames, and that they become objects."""
+"""Labels that are there already: which layer, which frames, and that they become objects."""
 
 from __future__ import annotations
 

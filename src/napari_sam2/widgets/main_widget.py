@@ -1,4 +1,4 @@
-"""Room: who hears whom: the docked widget puts panels, sessions, layers and the worker together."""
+"""Who hears whom: the docked widget puts panels, sessions, layers and the worker together."""
 
 from __future__ import annotations
 

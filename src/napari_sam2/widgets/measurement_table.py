@@ -1,4 +1,4 @@
-"""Room: the table of measurements: one row for each object and frame."""
+"""The table of measurements: one row for each object and frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what a person reads when something failed: one sentence, never a traceback."""
+"""What a person reads when something failed: one sentence, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: which network answers, and where it computes."""
+"""Which network answers, and where it computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what the table of objects and its buttons ask of the session in hand."""
+"""What the table of objects and its buttons ask of the session in hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: the table of objects: what its cells say on the frame on display, and what is edited."""
+"""The table of objects: what its cells say on the frame on display, and what is edited."""
 
 from __future__ import annotations
 

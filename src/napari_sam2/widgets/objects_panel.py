@@ -1,4 +1,4 @@
-"""Room: the objects: their table, and what can be done to the chosen ones."""
+"""The objects: their table, and what can be done to the chosen ones."""
 
 from __future__ import annotations
 

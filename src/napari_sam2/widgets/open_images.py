@@ -1,4 +1,4 @@
-"""Room: which images of a viewer are under annotation, and which of them is in hand."""
+"""Which images of a viewer are under annotation, and which of them is in hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: one image under annotation: which edit asks the session, which change reaches a layer."""
+"""One image under annotation: which edit asks the session, which change reaches a layer."""
 
 from __future__ import annotations
 

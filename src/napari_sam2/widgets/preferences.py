@@ -1,4 +1,4 @@
-"""Room: what a person has set for this plugin in napari's preferences."""
+"""What a person has set for this plugin in napari's preferences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what is prompted: the image, its frame axis, the polarity of clicks."""
+"""What is prompted: the image, its frame axis, the polarity of clicks."""
 
 from __future__ import annotations
 

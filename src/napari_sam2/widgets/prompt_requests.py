@@ -1,4 +1,4 @@
-"""Room: what is prompted next, and how: image, axis, polarity, candidates, previews, undo."""
+"""What is prompted next, and how: image, axis, polarity, candidates, previews, undo."""
 
 from __future__ import annotations
 

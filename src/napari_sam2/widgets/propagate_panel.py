@@ -1,4 +1,4 @@
-"""Room: following objects through the frames: which way, how far it is, pause and cancel."""
+"""Following objects through the frames: which way, how far it is, pause and cancel."""
 
 from __future__ import annotations
 

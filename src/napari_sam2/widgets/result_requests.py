@@ -1,4 +1,4 @@
-"""Room: how results are asked for: what is measured, where a file goes, which layer is made."""
+"""How results are asked for: what is measured, where a file goes, which layer is made."""
 
 from __future__ import annotations
 

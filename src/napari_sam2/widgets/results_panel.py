@@ -1,4 +1,4 @@
-"""Room: results: tracks, measurements, files for other programs."""
+"""Results: tracks, measurements, files for other programs."""
 
 from __future__ import annotations
 

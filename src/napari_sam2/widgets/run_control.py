@@ -1,4 +1,4 @@
-"""Room: the one long job: started, held, cancelled, and how its end is told."""
+"""The one long job: started, held, cancelled, and how its end is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: how far a long run is, and how much time it will take."""
+"""How far a long run is, and how much time it will take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what is followed or taken: which objects, which frames, and what stands in the way."""
+"""What is followed or taken: which objects, which frames, and what stands in the way."""
 
 from __future__ import annotations
 

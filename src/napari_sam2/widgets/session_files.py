@@ -1,4 +1,4 @@
-"""Room: session files as napari opens and saves them: dropped into a window, or chosen in File."""
+"""Session files as napari opens and saves them: dropped into a window, or chosen in File."""
 
 from __future__ import annotations
 

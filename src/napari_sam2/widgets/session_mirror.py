@@ -1,4 +1,4 @@
-"""Room: carries what a session says, in whatever thread, over to the main thread."""
+"""Carries what a session says, in whatever thread, over to the main thread."""
 
 from __future__ import annotations
 

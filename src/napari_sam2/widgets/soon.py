@@ -1,4 +1,4 @@
-"""Room: once for all that happens meanwhile: as soon as Qt comes round, before it paints."""
+"""Once for all that happens meanwhile: as soon as Qt comes round, before it paints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: what the panels say about an open session, in words."""
+"""What the panels say about an open session, in words."""
 
 from __future__ import annotations
 

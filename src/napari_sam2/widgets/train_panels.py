@@ -1,4 +1,4 @@
-"""Room: what of a training run can be chosen, and what can be seen of it."""
+"""What of a training run can be chosen, and what can be seen of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: the panel *SAM 2 train*: who hears whom while weights learn from a person's own labels."""
+"""The panel *SAM 2 train*: who hears whom while weights learn from a person's own labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: waiting for something while the window lives."""
+"""Waiting for something while the window lives."""
 
 from __future__ import annotations
 

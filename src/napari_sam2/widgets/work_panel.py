@@ -1,4 +1,4 @@
-"""Room: keeping work: undo, redo, save, open, and what was found of an earlier run."""
+"""Keeping work: undo, redo, save, open, and what was found of an earlier run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room: how work is kept and found again: saved to a file, opened from one, taken up."""
+"""How work is kept and found again: saved to a file, opened from one, taken up."""
 
 from __future__ import annotations
 

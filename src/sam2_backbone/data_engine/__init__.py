@@ -1,1 +1,1 @@
-"""Room: annotated videos as they are exchanged; needs no network and knows no window."""
+"""Annotated videos as they are exchanged; needs no network and knows no window."""

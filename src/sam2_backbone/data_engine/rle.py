@@ -1,4 +1,4 @@
-"""Room: masks as run lengths, in COCO's compressed text: column by column, background first."""
+"""Masks as run lengths, in COCO's compressed text: column by column, background first."""
 
 from __future__ import annotations
 

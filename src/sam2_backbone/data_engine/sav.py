@@ -1,4 +1,4 @@
-"""Room: the annotations of SA-V's training videos, `{id}_manual.json` and `{id}_auto.json`."""
+"""The annotations of SA-V's training videos, `{id}_manual.json` and `{id}_auto.json`."""
 
 from __future__ import annotations
 

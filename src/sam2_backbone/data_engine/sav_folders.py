@@ -1,4 +1,4 @@
-"""Room: how SA-V lies on a disk: videos with JSON files, and folders of frames and of masks."""
+"""How SA-V lies on a disk: videos with JSON files, and folders of frames and of masks."""
 
 from __future__ import annotations
 

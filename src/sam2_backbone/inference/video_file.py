@@ -1,4 +1,4 @@
-"""Room: the frames of a video file, found by their time stamps, decoded when asked for."""
+"""The frames of a video file, found by their time stamps, decoded when asked for."""
 
 from __future__ import annotations
 
