@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,32 @@ def image_predictions(variant: str, folder: Path, *, size: int) -> Agreement:
                 worst, *(largest_difference(a, b) for a, b in zip(got, expected, strict=True))
             )
     return Agreement(worst, agree)
+
+
+@contextmanager
+def exact_memories() -> Iterator[None]:
+    """Keep the memories of both in float32.
+
+    Rounded to bfloat16, two memories that differ in their last bit may end up 0.4 % apart, on some
+    processors and not on others; that hides what a comparison of anything else would find.
+    """
+    import sam2.sam2_video_predictor as theirs
+
+    from sam2_backbone.inference import frame_step as ours
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (theirs, ours):
+            patch.setattr(module, "torch", _Exact())
+        yield
+
+
+class _Exact:
+    """torch, but that its bfloat16 is float32."""
+
+    bfloat16 = torch.float32
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
 
 
 def video(

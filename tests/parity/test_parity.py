@@ -62,7 +62,8 @@ def test_video(variant: str, tmp_path: Path, check: Check) -> None:
 
 def test_video_of_another_size(tmp_path: Path, check: Check) -> None:
     """The reference's bicubic resizing of 8-bit frames, under `reference_rules`."""
-    agreement = measure.video("sam2.1_hiera_tiny", tmp_path, size=128, frame_size=(150, 220))
+    with measure.exact_memories():
+        agreement = measure.video("sam2.1_hiera_tiny", tmp_path, size=128, frame_size=(150, 220))
     check("sam2.1_hiera_tiny video of 150 x 220 pixels", agreement)
 
 
