@@ -108,6 +108,7 @@ MICRO_CONFIG = SAM2Config(
     memory=MemoryConfig(dim=64, num_layers=2, mlp_dim=512),
     draw_last_mask=True,
     drop_far_pieces=True,
+    last_shape_weight=0.5,
     exclusive_objects=True,
     obey_clicks=True,
     max_clicks=7,
