@@ -90,10 +90,7 @@ RANDOM_TRUNK_STAGES = (
 )
 
 # trained weights go on with clicks, boxes and clips at once
-FINE_TUNING_STAGES = (
-    replace(DEFAULT_STAGES[1], share=0.45, stills=12, objects=8),
-    replace(DEFAULT_STAGES[2], share=0.55, stills=10, objects=8, clip_share=0.7),
-)
+FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[1], share=0.6), replace(DEFAULT_STAGES[2], share=0.4))
 
 
 @dataclass(frozen=True)
