@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError
+from sam2_backbone.inference.video_file import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
@@ -121,13 +122,12 @@ def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
     return named
 
 
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 _TIFF_SUFFIXES = (".tif", ".tiff", ".lsm", ".stk", ".svs")
 
 
 def is_array_file(path: Path) -> bool:
     """Whether a path is read as one array, not as a folder of images or a video."""
-    return not ((path.is_dir() and not is_zarr(path)) or path.suffix.lower() in _VIDEO_SUFFIXES)
+    return not ((path.is_dir() and not is_zarr(path)) or path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def is_zarr(path: Path) -> bool:

@@ -145,14 +145,11 @@ class SessionMasks:
 
     @cached_property
     def _seen(self) -> tuple[Any, tuple[float, float]]:
-        from sam2_backbone.inference.frames import robust_value_range
+        from sam2_backbone.inference.frames import choose_value_range
 
         settings = self._settings
         source, limits = as_seen(self._frames, settings.channels, settings.value_range)
-        if limits is None:
-            is_8bit = np.dtype(source.dtype) == np.uint8
-            limits = (0.0, 255.0) if is_8bit else robust_value_range(source)
-        return source, limits
+        return source, choose_value_range(source, limits)
 
 
 class LabelMasks:

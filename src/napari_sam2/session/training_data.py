@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +110,6 @@ def write_training_data(
 def has_training_data(out: Path) -> bool:
     """Whether a run folder holds data that was written here."""
     return (out / DATA / _MARK).is_file()
-
-
-def remove_training_data(out: Path) -> None:
-    """Delete what was written here for a run that never began."""
-    if has_training_data(out):
-        shutil.rmtree(out / DATA, ignore_errors=True)
 
 
 def _write(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
@@ -28,6 +25,7 @@ from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.settings import SessionSettings
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
+from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
@@ -37,18 +35,6 @@ if TYPE_CHECKING:
 _BEGIN, _STOP = "Segment everything", "Stop"
 _ADVICE = "Finds all objects of the frame on display, as a new labels layer."
 _SHOW_MS = 100
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a search has come to: labels, or an error, or neither where it was stopped."""
-
-    labels: NDArray[np.unsignedinteger] | None = None
-    error: Exception | None = None
-
-
-class _StoppedError(Exception):
-    """A person has stopped the search."""
 
 
 class EverythingWidget(QWidget):
@@ -66,9 +52,7 @@ class EverythingWidget(QWidget):
         preferences = read_preferences()
         use_cache_folder(preferences)
         self._models = ModelHub()
-        self._worker: FunctionWorker[_Found] | None = None
-        self._stopping = threading.Event()
-        self._done = (0, 1)
+        self._work: StoppableWork[NDArray[np.unsignedinteger]] = StoppableWork()
         self._image = QComboBox()
         self._image.setMinimumContentsLength(8)
         self._network = QComboBox()
@@ -101,7 +85,7 @@ class EverythingWidget(QWidget):
     @property
     def is_searching(self) -> bool:
         """Whether a search is under way."""
-        return self._worker is not None
+        return self._work.worker is not None
 
     def reset_choices(self, event: Any = None) -> None:
         """List the image layers anew; napari calls this whenever layers come, go or are renamed."""
@@ -119,7 +103,7 @@ class EverythingWidget(QWidget):
     def search(self) -> None:
         """Begin to look for everything on the frame on display, or say why that cannot be."""
         image = self._image.currentData()
-        if image is None or self._worker is not None:
+        if image is None or self._work.worker is not None:
             return
         try:
             units = self._viewer.layers.units
@@ -127,12 +111,9 @@ class EverythingWidget(QWidget):
         except LayerRefusedError as error:
             show_warning(str(error))
             return
-        self._stopping.clear()
-        self._done = (0, 1)
-        worker: FunctionWorker[_Found] = create_worker(self._find, plane, self._settings(plane))
+        worker = self._work.begin(partial(self._find, plane, self._settings(plane)), total=1)
         worker.returned.connect(partial(self._on_found, plane))
         worker.finished.connect(self._on_finished)
-        self._worker = worker
         self._said.setText("Searching …")
         self._bar.setRange(0, 0)  # until the network is loaded
         self._bar.show()
@@ -142,7 +123,7 @@ class EverythingWidget(QWidget):
 
     def stop(self) -> None:
         """End the search; nothing is kept of it."""
-        self._stopping.set()
+        self._work.stopping.set()
 
     def changeEvent(self, event: QEvent | None) -> None:
         """End the search once the dock was closed."""
@@ -163,36 +144,23 @@ class EverythingWidget(QWidget):
             channels=plane.channels,
         )
 
-    def _find(self, plane: ShownPlane, settings: SessionSettings) -> _Found:
-        """Search in the worker's thread; what is raised there reaches a person as a traceback."""
-        try:
-            labels = everything_on(
-                plane.source,
-                plane.frame_idx,
-                settings,
-                models=self._models,
-                progress=self._on_progress,
-            )
-        except _StoppedError:
-            return _Found()
-        except Exception as error:  # noqa: BLE001 (whatever it is, a person must hear of it)
-            return _Found(error=error)
-        return _Found(labels)
-
-    def _on_progress(self, done: int, total: int) -> None:
-        self._done = (done, total)
-        # napari asks its workers to end when it does
-        if self._stopping.is_set() or (self._worker is not None and self._worker.abort_requested):
-            raise _StoppedError
+    def _find(self, plane: ShownPlane, settings: SessionSettings) -> NDArray[np.unsignedinteger]:
+        return everything_on(
+            plane.source,
+            plane.frame_idx,
+            settings,
+            models=self._models,
+            progress=self._work.tell,
+        )
 
     def _on_button(self) -> None:
-        if self._worker is None:
+        if self._work.worker is None:
             self.search()
         else:
             self.stop()
 
-    def _on_found(self, plane: ShownPlane, found: _Found) -> None:
-        labels = found.labels
+    def _on_found(self, plane: ShownPlane, found: Outcome[NDArray[np.unsignedinteger]]) -> None:
+        labels = found.result
         if found.error is not None:
             self._said.setText(_ADVICE)
             show_error(sentence_of(found.error))
@@ -214,19 +182,19 @@ class EverythingWidget(QWidget):
         self._said.setText(f"{count} objects, in the layer {layer.name!r}.{follow}")
 
     def _on_finished(self) -> None:
-        self._worker = None
+        self._work.worker = None
         self._showing.stop()
         self._bar.hide()
         self._show_button()
 
     def _show_progress(self) -> None:
-        done, total = self._done
+        done, total = self._work.done
         if done:
             self._bar.setRange(0, total)
             self._bar.setValue(done)
 
     def _show_button(self) -> None:
-        self._button.setText(_BEGIN if self._worker is None else _STOP)
+        self._button.setText(_BEGIN if self._work.worker is None else _STOP)
         has_image = self._image.count() > 0
-        self._button.setEnabled(has_image or self._worker is not None)
+        self._button.setEnabled(has_image or self._work.worker is not None)
         self._button.setToolTip("" if has_image else "Open an image first.")

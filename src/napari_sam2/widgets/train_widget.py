@@ -6,13 +6,11 @@ import atexit
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
@@ -37,6 +35,7 @@ from napari_sam2.session.training_run import (
 )
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.preferences import prefer_weights, read_preferences
+from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from napari_sam2.widgets.train_panels import CurveView, SheetView, TrainForm
 
 _ADVICE = (
@@ -48,18 +47,6 @@ _LOOK_MS = 500
 _PATIENCE = 8.0
 _VARIANT = "micro"
 StartRun = Callable[[TrainingOrder], TrainingRun]
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What writing the layers has come to; neither where it was stopped."""
-
-    data: WrittenData | None = None
-    error: Exception | None = None
-
-
-class _StoppedError(Exception):
-    """A person has stopped the writing."""
 
 
 class TrainWidget(QWidget):
@@ -75,9 +62,7 @@ class TrainWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._start_run: StartRun = TrainingRun
-        self._worker: FunctionWorker[_Written] | None = None
-        self._stopping = threading.Event()
-        self._done = (0, 1)
+        self._work: StoppableWork[WrittenData] = StoppableWork()
         self._news = _ADVICE
         self._ends_asked = False
         # all that the end of the window needs, and nothing of Qt
@@ -99,9 +84,9 @@ class TrainWidget(QWidget):
         self._looking.setInterval(_LOOK_MS)
         self._looking.timeout.connect(self._look)
         self._docked = False
-        atexit.register(_end_all, self._runs, self._stopping)
+        atexit.register(_end_all, self._runs, self._work.stopping)
         # a partial of plain objects: a bound method would be gone with the widget
-        self.destroyed.connect(partial(_end_all, self._runs, self._stopping))
+        self.destroyed.connect(partial(_end_all, self._runs, self._work.stopping))
         self.reset_choices()
 
     @property
@@ -112,7 +97,7 @@ class TrainWidget(QWidget):
     @property
     def is_busy(self) -> bool:
         """Whether layers are being written, or a run lives."""
-        return self._worker is not None or bool(self._runs)
+        return self._work.worker is not None or bool(self._runs)
 
     @property
     def status(self) -> str:
@@ -131,11 +116,10 @@ class TrainWidget(QWidget):
         form = self._form
         try:
             order = self._order(resume=False)
+            order.check()
             if not form.from_layers:
-                order.check()
                 self._begin(order)
                 return
-            order.check()
             labelled = labelled_frames(
                 form.image, form.labels, self._viewer.dims, world_units=self._viewer.layers.units
             )
@@ -155,7 +139,7 @@ class TrainWidget(QWidget):
 
     def stop(self) -> None:
         """End the run after the step it is in; what was learned is kept."""
-        self._stopping.set()
+        self._work.stopping.set()
         self._ends_asked = True
         for run in self._runs:
             run.stop()
@@ -239,40 +223,26 @@ class TrainWidget(QWidget):
 
     def _write(self, labelled: LabelledFrames, order: TrainingOrder) -> None:
         """Write the layers in a thread, then begin."""
-        self._stopping.clear()
         self._ends_asked = False
-        self._done = (0, 0)
         self._news = "Writing the labelled frames …"
-        worker: FunctionWorker[_Written] = create_worker(
-            self._write_layers, labelled, order.out, self._form.is_movie
+        form, tell = self._form, self._work.tell
+        worker = self._work.begin(
+            partial(
+                write_training_data, labelled, order.out, is_movie=form.is_movie, progress=tell
+            ),
+            total=0,
         )
         worker.returned.connect(partial(self._on_written, order))
         worker.finished.connect(self._on_worker_finished)
-        self._worker = worker
         self._looking.start()
         self._show()
         worker.start()
 
-    def _write_layers(self, labelled: LabelledFrames, out: Path, is_movie: bool | None) -> _Written:
-        """Run in the worker's thread; what is raised there reaches a person as a traceback."""
-        try:
-            told = self._on_frame_written
-            return _Written(write_training_data(labelled, out, is_movie=is_movie, progress=told))
-        except _StoppedError:
-            return _Written()
-        except Exception as error:  # noqa: BLE001 (whatever it is, a person must hear of it)
-            return _Written(error=error)
-
-    def _on_frame_written(self, done: int, total: int) -> None:
-        self._done = (done, total)
-        if self._stopping.is_set() or (self._worker is not None and self._worker.abort_requested):
-            raise _StoppedError
-
-    def _on_written(self, order: TrainingOrder, written: _Written) -> None:
+    def _on_written(self, order: TrainingOrder, written: Outcome[WrittenData]) -> None:
         if written.error is not None:
             self._news = _ADVICE
             show_error(sentence_of(written.error))
-        elif written.data is None or self._stopping.is_set():
+        elif written.result is None or self._work.stopping.is_set():
             self._news = "Stopped; no run was begun."
         else:
             try:
@@ -281,13 +251,13 @@ class TrainWidget(QWidget):
                 self._news = _ADVICE
                 show_error(sentence_of(error))
                 return
-            frames, objects = written.data.num_frames, written.data.num_objects
-            kind = "a movie of" if written.data.is_movie else "separate images:"
+            frames, objects = written.result.num_frames, written.result.num_objects
+            kind = "a movie of" if written.result.is_movie else "separate images:"
             self._news = f"Learning from {kind} {_count(frames, 'frame')} with "
             self._news += f"{_count(objects, 'object')}. "
 
     def _on_worker_finished(self) -> None:
-        self._worker = None
+        self._work.worker = None
         self._show()
 
     def _begin(self, order: TrainingOrder) -> None:
@@ -348,7 +318,7 @@ class TrainWidget(QWidget):
 
     def _show_bar(self, progress: RunProgress) -> None:
         self._bar.setVisible(self.is_busy)
-        done, total = self._done
+        done, total = self._work.done
         if self._runs:
             asked = self._runs[0].order.minutes
             done, total = round(60 * progress.minutes), round(60 * asked)
@@ -359,7 +329,7 @@ class TrainWidget(QWidget):
     def _sentence(self, progress: RunProgress) -> str:
         if self._ends_asked and self.is_busy:
             return "Stopping after this step, then saving …"
-        if self._worker is not None:
+        if self._work.worker is not None:
             return self._news
         measured = _measured(progress)
         if self._runs:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_backbone.errors import AnnotationError
+from sam2_backbone.inference.video_file import VIDEO_SUFFIXES
 
 FRAMES, MASKS = "JPEGImages_24fps", "Annotations_6fps"
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 _ANNOTATIONS = ("_manual", "_auto")
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from sam2_backbone.errors import FrameReadError
 
+#: How the names of video files end.
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 #: Bytes of decoded frames that are kept: going backwards decodes the frames before each anew.
 _KEPT = 256 * 2**20
 

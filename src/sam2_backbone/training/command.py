@@ -122,32 +122,31 @@ def device_name(text: str) -> str:
     raise argparse.ArgumentTypeError(f"expected auto, cpu, mps, cuda or cuda:1, got {text!r}")
 
 
+def _number(text: str) -> float:
+    """Return a number, NaN where there is none: it fails every comparison."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _favoured(text: str) -> tuple[str, float]:
     kind, _, factor = text.rpartition("=")
-    try:
-        number = float(factor)
-    except ValueError:
-        number = 0.0
+    number = _number(factor)
     if not kind or not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected KIND=FACTOR, like nuclei=2, got {text!r}")
     return kind, number
 
 
 def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
+    rate = _number(text)
     if not 0 < rate < 1:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
     return rate
 
 
 def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
+    minutes = _number(text)
     if not minutes > 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return minutes
