@@ -49,6 +49,16 @@ def test_measurements_are_in_physical_units(session) -> None:
     assert set(only) == {2}
 
 
+def test_what_is_changed_meanwhile_is_not_measured(session) -> None:
+    at_once = dict(measure(session, MICRONS))
+    steps = measure(session, MICRONS)
+    found = dict([next(steps)])
+    session.remove_object(2)
+    session.rename_object(1, "another")
+    found |= dict(steps)
+    np.testing.assert_equal(found, at_once)
+
+
 def test_large_ids_are_measured_as_small_ones(session) -> None:
     large = Session(FakeFrames(moving_discs()), predictor_factory=FakePredictor)
     for obj_id, row in zip((70_000_000, 4_000_000_000), session.objects, strict=True):

@@ -16,7 +16,9 @@ from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.images import num_channels_of, without_alpha
 
 if TYPE_CHECKING:
+    from napari_sam2.session.objects import Document
     from napari_sam2.session.session import Session
+    from sam2_backbone.inference.frames import FrameSource
 
 _PROPERTIES = (
     "label", "area", "centroid", "axis_major_length", "axis_minor_length", "eccentricity",
@@ -111,7 +113,8 @@ def measure(
     """
     Yield each frame that has masks, with what its objects measure.
 
-    Where masks overlap a pixel counts for one object, as in the labels.
+    Where masks overlap a pixel counts for one object, as in the labels. What is changed while
+    frames are measured does not count.
 
     Parameters
     ----------
@@ -127,7 +130,7 @@ def measure(
     before: dict[int, Measurement] = {}
     for frame_idx in frames:
         here = {}
-        for row in _measure_frame(session, frame_idx, calibration):
+        for row in _measure_frame(document, session.source, frame_idx, calibration):
             if row.obj_id in wanted:
                 here[row.obj_id] = _with_speed(row, before.get(row.obj_id), calibration)
         yield frame_idx, tuple(here.values())
@@ -135,14 +138,14 @@ def measure(
 
 
 def _measure_frame(
-    session: Session, frame_idx: int, calibration: Calibration
+    document: Document, source: FrameSource, frame_idx: int, calibration: Calibration
 ) -> Iterator[Measurement]:
     from skimage.measure import regionprops_table
 
-    labels, ids = _counted(session.labels(frame_idx))
-    frame = without_alpha(session.source, np.asarray(session.source.read(frame_idx)))
+    labels, ids = _counted(document.labels(frame_idx, source.height, source.width))
+    frame = without_alpha(source, np.asarray(source.read(frame_idx)))
     intensity = frame.astype(np.float64)
-    if num_channels_of(session.source):
+    if num_channels_of(source):
         intensity = intensity[..., 0]  # of composed channels the image itself
     elif intensity.ndim == 3:
         intensity = intensity.mean(axis=-1)
@@ -156,12 +159,12 @@ def _measure_frame(
         *columns, strict=True
     ):
         obj_id = int(ids[obj_id]) if len(ids) else int(obj_id)
-        state = session.document.objects.get(obj_id)
-        scores = session.scores(obj_id, frame_idx) if state is not None else None
+        state = document.objects[obj_id]
+        mask = state.masks[frame_idx]
         mean, lowest, highest = intensities
         yield Measurement(
             obj_id=obj_id,
-            name="" if state is None else state.name,
+            name=state.name,
             frame_idx=frame_idx,
             at=frame_idx * calibration.frame_interval,
             y=y,
@@ -175,8 +178,8 @@ def _measure_frame(
             lowest=lowest,
             highest=highest,
             speed=math.nan,
-            iou=math.nan if scores is None else scores.iou,
-            object_score=math.nan if scores is None else scores.object_score,
+            iou=mask.iou,
+            object_score=mask.object_score,
         )
 
 
