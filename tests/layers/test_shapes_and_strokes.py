@@ -13,6 +13,7 @@ from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.outlines import area_of, scribble_points
 from napari_sam2.layers.prompt_layers import MOST_NAMED
+from napari_sam2.layers.strokes import Stroke
 from napari_sam2.session.objects import colour_of
 
 
@@ -252,6 +253,11 @@ def test_a_preview_leaves_no_trace(bench) -> None:
     labels = np.asarray(here.layers.labels.data[0])
     np.testing.assert_array_equal(labels == 2, seen.to_array(48, 64))
     here.layers.show_masks(0, ())
+    here.assert_shown()
+    elsewhere = here.session.preview(0, (10, 50))
+    here.layers.show_preview(0, 2, seen)
+    here.layers.show_preview(0, 2, elsewhere)
+    here.layers.restore_stroke(Stroke(0, {}, np.s_[0:4, 0:4]))
     here.assert_shown()
     bigger = here.session.preview(0, (12, 20), obj_id=1)
     here.layers.show_preview(0, 1, bigger)

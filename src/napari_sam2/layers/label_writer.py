@@ -122,14 +122,14 @@ class LabelWriter:
     def spoil(self, frame_idx: int, region: Region) -> None:
         """Have a region written anew with the next change of its frame."""
         rows, columns = region
-        self._spoilt[frame_idx] = (rows.start, columns.start, rows.stop, columns.stop)
+        self._spoil(frame_idx, (rows.start, columns.start, rows.stop, columns.stop))
 
     def preview(self, layer: Labels, frame_idx: int, obj_id: int, mask: StoredMask) -> None:
         """Show an object as if `mask` were its mask, until the frame is written next."""
         drawn = self._drawn.get(frame_idx, ShownFrame())
         boxes = [known.box for known in (drawn.masks.get(obj_id), mask) if known is not None]
         box = _around(boxes)
-        self._spoilt[frame_idx] = box
+        self._spoil(frame_idx, box)
         shown = replace(drawn, masks={**drawn.masks, obj_id: mask})
         self._put(layer, frame_idx, shown, [box], refresh=True)
 
@@ -149,6 +149,9 @@ class LabelWriter:
         if names != self._names:
             self._names = names
             layer.features = {"index": list(names), "name": list(names.values())}
+
+    def _spoil(self, frame_idx: int, box: Box) -> None:
+        self._spoilt[frame_idx] = _around([box, self._spoilt.get(frame_idx, box)])
 
     def _put(
         self,
