@@ -540,6 +540,17 @@ def test_labels_become_objects(session: Session) -> None:
 
 
 def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
+def test_a_label_whose_number_is_free_keeps_it(session: Session) -> None:
+    for _ in range(2):
+        session.new_object()
+    labels = np.zeros((48, 64), np.uint8)
+    for label in range(1, 5):
+        labels[4 * label : 4 * label + 3, 4:9] = label
+    list(session.add_labels({0: labels}))
+    kept = session.labels(0)
+    assert [int(kept[4 * label, 5]) for label in range(1, 5)] == [5, 6, 3, 4]
+
+
     session.new_object("kept")
     document, log = session.document, session.log
 

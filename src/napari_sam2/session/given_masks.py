@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,8 +36,8 @@ def add_labels(
     """
     Make an object of every label, yielding its id; all of them are one step.
 
-    A label keeps its value as the object's id where no object has it yet. The lock is free at each
-    ``yield``.
+    A label keeps its value as the object's id where no object has it yet; others get ids that no
+    label has. The lock is free at each ``yield``.
 
     Parameters
     ----------
@@ -44,11 +45,12 @@ def add_labels(
         By frame, ``(H, W)`` each; 0 is background. The same label on several frames is one object.
     """
     step = ledger.new_step("Take labels")
-    values = sorted({int(v) for image in labels.values() for v in np.unique(image) if v > 0})
-    for value in values:
+    values = {int(v) for image in labels.values() for v in np.unique(image) if v > 0}
+    for value in sorted(values):
         with ledger.turn(), ledger.in_step(step):
-            taken = ledger.document.objects
-            obj_id = ledger.next_obj_id if value in taken else value
+            obj_id = value
+            if value in ledger.document.objects:
+                obj_id = next(i for i in count(ledger.next_obj_id) if i not in values)
             new_object(ledger, None, obj_id)
             for frame_idx, image in labels.items():
                 mask = image == value
