@@ -564,6 +564,10 @@ def test_a_label_whose_number_is_free_keeps_it(session: Session) -> None:
         fail()
     assert (session.document, session.log) == (document, log)
     with session.one_step("Several"):
+    assert session.undo() == "New object"
+    with pytest.raises(ValueError, match="no object"):
+        fail()
+    assert session.redo() == "New object"
         session.rename_object(1, "a")
         session.hide(1)
     assert session.undo() == "Several"

@@ -147,6 +147,7 @@ class History:
         self.log: list[Action] = list(log)
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
+        self._undone_before: list[_Step] = []  # the last step, which made an end of them
 
     @property
     def undo_title(self) -> str | None:
@@ -162,7 +163,7 @@ class History:
         """Add a step: `before` is what undoing it brings back."""
         self._done.append(_Step(title, before))
         del self._done[:-_MAX_STEPS]
-        self._undone.clear()
+        self._undone, self._undone_before = [], self._undone
         self.log.append(action)
 
     def extend_last(self, action: Action) -> None:
@@ -173,6 +174,7 @@ class History:
         """Forget the last step and its entry in the log, as if it had not been."""
         self._done.pop()
         self.log.pop()
+        self._undone = self._undone_before
 
     def undo(self, now: Document) -> Document | None:
         """Return the document before the last step, or ``None`` if there is none."""
