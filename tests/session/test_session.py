@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.history import Direction
+from napari_sam2.session.object_edits import clear_frame, lock_frame, remove_objects
 from napari_sam2.session.propagation import reachable_frames
 from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings
@@ -591,3 +592,19 @@ def test_a_click_that_is_anticipated_changes_nothing(session: Session, factory: 
     assert session.contents().log[: len(before.log)] == before.log
     with pytest.raises(ValueError, match="outside"):
         session.anticipate(3, (500, 20))
+
+
+def test_what_is_asked_of_objects_that_are_gone_is_asked_of_the_others(session: Session) -> None:
+    for point in ((12, 12), (30, 20)):
+        session.add_point(session.new_object(), 0, point)
+    session.remove_object(1)
+    lock_frame(session, (1, 2), 0)
+    assert session.document.objects[2].locked == {0}
+    lock_frame(session, (1, 2), 0)
+    assert not session.document.objects[2].locked
+    clear_frame(session, (1, 2), 0)
+    assert not session.document.objects[2].prompts
+    remove_objects(session, (1, 2))
+    assert not session.objects
+    with pytest.raises(ValueError, match="None of these objects"):
+        lock_frame(session, (1, 2), 0)

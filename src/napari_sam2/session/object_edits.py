@@ -142,16 +142,15 @@ def _tell_of_locks(ledger: Ledger, obj_id: int, frames: Iterable[int]) -> None:
 
 
 def remove_objects(session: Session, obj_ids: Iterable[int]) -> None:
-    """Remove several objects, as one step."""
+    """Remove those of several objects that are still there, as one step."""
     with session.one_step("Remove objects"):
-        for obj_id in obj_ids:
-            session.remove_object(obj_id)
+        for state in _present(session, obj_ids):
+            session.remove_object(state.obj_id)
 
 
 def lock_frame(session: Session, obj_ids: Iterable[int], frame_idx: int) -> None:
     """Lock the masks of objects on a frame; unlock them if all of them are locked already."""
-    states = [session.document.objects[obj_id] for obj_id in obj_ids]
-    here = [state for state in states if frame_idx in state.masks]
+    here = [state for state in _present(session, obj_ids) if frame_idx in state.masks]
     if not here:
         raise ValueError(f"None of these objects has a mask on frame {frame_idx} to be locked.")
     unlock = all(state.protects(frame_idx) for state in here)
@@ -163,5 +162,11 @@ def lock_frame(session: Session, obj_ids: Iterable[int], frame_idx: int) -> None
 def clear_frame(session: Session, obj_ids: Iterable[int], frame_idx: int) -> None:
     """Take back what was said of objects on a frame, as one step."""
     with session.one_step("Clear prompts"):
-        for obj_id in obj_ids:
-            session.set_prompts(obj_id, frame_idx)
+        for state in _present(session, obj_ids):
+            session.set_prompts(state.obj_id, frame_idx)
+
+
+def _present(session: Session, obj_ids: Iterable[int]) -> list[ObjectState]:
+    """Return the objects that are still there: what a person asks for waits for its turn."""
+    objects = session.document.objects
+    return [objects[obj_id] for obj_id in obj_ids if obj_id in objects]
