@@ -581,6 +581,9 @@ def test_nothing_to_follow() -> None:
     session = Session(MOVIE, predictor_factory=FakePredictor)
     with pytest.raises(ValueError, match="nothing to follow"):
         session.propagate()
+    session.add_point(session.new_object(), 0, (12, 12))
+    with pytest.raises(ValueError, match="No object is chosen"):
+        session.propagate(obj_ids=[])
 
 
 def test_a_read_only_image_stays_as_it_is() -> None:

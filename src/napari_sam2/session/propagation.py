@@ -33,6 +33,8 @@ def checked_propagation(
             f"The direction must be 'forward', 'backward' or 'both', got {direction!r}."
         )
     chosen = None if obj_ids is None else [ledger.object(obj_id) for obj_id in obj_ids]
+    if chosen is not None and not chosen:
+        raise ValueError("No object is chosen to be followed: choose at least one.")
     wanted = None if frames is None else {ledger.frame(frame_idx) for frame_idx in frames}
     without = [state.obj_id for state in chosen or () if not state.prompts]
     if without:
