@@ -245,3 +245,16 @@ def test_weights_that_were_replaced_are_loaded_anew(tmp_path: Path) -> None:
         os.utime(path, (number, number))
         choices.append(choice_of(settings))
     assert choices[0] != choices[1]
+
+
+def test_a_lock_that_is_undone_lets_a_frame_be_computed_again() -> None:
+    session, plain = fake_session(), fake_session()
+    for each in (session, plain):
+        list(each.propagate())
+        each.add_point(1, 3, (40, 40))
+    session.lock(1, 5)
+    list(session.propagate(frames=[5]))  # the model takes the accepted mask for its own
+    assert session.undo() == "Lock"
+    for each in (session, plain):
+        list(each.propagate(frames=[5]))
+    np.testing.assert_array_equal(session.mask(1, 5), plain.mask(1, 5))

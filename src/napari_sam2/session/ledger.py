@@ -210,11 +210,18 @@ class Ledger:
             old, new = before.get(obj_id), document.objects.get(obj_id)
             if new is None:
                 self.segmentation.forget(obj_id)
-            elif old is None or old.prompts is not new.prompts or old.masks is not new.masks:
+            elif old is None or not _remembered_alike(old, new):
                 self.segmentation.mark_stale(obj_id)
         self.document = document
         self.touch()
         self.later(self.events.all_changed.emit)
+
+
+def _remembered_alike(one: ObjectState, other: ObjectState) -> bool:
+    """Whether the model remembers the same of an object in two documents."""
+    return (
+        one.prompts is other.prompts and one.masks is other.masks and one.outdated == other.outdated
+    )
 
 
 def whole_number(value: int, name: str) -> int:
