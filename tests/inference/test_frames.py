@@ -11,6 +11,7 @@ import zarr
 from skimage.io import imsave
 
 from sam2_backbone.errors import FrameReadError
+from sam2_backbone.inference import frames as frames_module
 from sam2_backbone.inference.frames import as_frame_source, image_source, robust_value_range
 
 STACK = np.arange(4 * 6 * 5, dtype=np.uint16).reshape(4, 6, 5)
@@ -102,3 +103,10 @@ def test_an_image_is_a_video_of_one_frame() -> None:
     assert image_source(np.zeros((6, 5, 3))).is_rgb
     with pytest.raises(ValueError, match="an image is an array"):
         image_source(np.zeros((4, 6, 5)))
+
+
+def test_all_channels_count_for_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "_RANGE_PIXELS", 100)
+    pixels = np.zeros((1, 10, 30, 3), np.uint16)
+    pixels[..., 1], pixels[..., 2] = 1000, 3000
+    assert robust_value_range(as_frame_source(pixels)) == (0, 3000)

@@ -177,8 +177,9 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
             continue
         if source.is_rgb and frame.shape[-1] == 4 and not hasattr(source, "num_channels"):
             frame = frame[..., :3]  # opacity is no brightness
-        values = frame.reshape(-1)
-        values = values[:: max(1, values.size // _RANGE_PIXELS)].astype(np.float64)
+        # whole pixels: every n-th value could be of one channel
+        pixels = frame.reshape(frame.shape[0] * frame.shape[1], -1)
+        values = pixels[:: max(1, len(pixels) // _RANGE_PIXELS)].astype(np.float64)
         samples.append(values[np.isfinite(values)])
     finite = np.concatenate(samples)
     if finite.size == 0:
