@@ -471,3 +471,17 @@ def test_an_anticipated_click_encodes_nothing_and_is_answered_the_same(
     assert torch.equal(first.mask_logits, second.mask_logits)
     assert torch.equal(first.ious, second.ious)
     assert torch.equal(first.object_scores, second.object_scores)
+
+
+def test_an_object_that_takes_the_place_of_another_is_not_followed_for_it(
+    small_model: SAM2, movie: Movie
+) -> None:
+    predictor = VideoPredictor(small_model)
+    state = predictor.init_state(movie)
+    predictor.answer(state, 0, 1, points=[[14, 16]], labels=[1])
+    steps = predictor.propagate(state, "forward")
+    next(steps)
+    predictor.remove_object(state, 1)
+    predictor.answer(state, 5, 1, points=[[19, 21]], labels=[1])
+    assert list(steps) == []
+    assert [r.frame_idx for r in predictor.propagate(state, "forward")] == [5, 6, 7, 8, 9]

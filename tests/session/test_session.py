@@ -540,7 +540,6 @@ def test_labels_become_objects(session: Session) -> None:
         session.add_labels({0: labels / 2})
 
 
-def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
 def test_a_label_whose_number_is_free_keeps_it(session: Session) -> None:
     for _ in range(2):
         session.new_object()
@@ -552,6 +551,7 @@ def test_a_label_whose_number_is_free_keeps_it(session: Session) -> None:
     assert [int(kept[4 * label, 5]) for label in range(1, 5)] == [5, 6, 3, 4]
 
 
+def test_a_group_that_fails_leaves_nothing(session: Session) -> None:
     session.new_object("kept")
     document, log = session.document, session.log
 
@@ -564,11 +564,11 @@ def test_a_label_whose_number_is_free_keeps_it(session: Session) -> None:
     with pytest.raises(ValueError, match="no object 5"):
         fail()
     assert (session.document, session.log) == (document, log)
-    with session.one_step("Several"):
     assert session.undo() == "New object"
     with pytest.raises(ValueError, match="no object"):
         fail()
     assert session.redo() == "New object"
+    with session.one_step("Several"):
         session.rename_object(1, "a")
         session.hide(1)
     assert session.undo() == "Several"

@@ -357,7 +357,7 @@ class VideoPredictor:
             for frame_idx in range(state.num_frames)[:: -1 if reverse else 1]:
                 if wanted is not None and frame_idx not in wanted:
                     continue
-                due = [i for i in items if i.obj_id in state.objects and i.prompts]
+                due = [i for i in items if state.objects.get(i.obj_id) is i and i.prompts]
                 if direction == "both" and reverse:
                     due = [i for i in due if frame_idx < min(i.bank.conditioning_frames)]
                 due = [i for i in due if i.anchored(frame_idx, reverse=reverse)]
