@@ -343,7 +343,12 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
         (MOVIE, {0: -LABELS}, ValueError, "negative"),
         (MOVIE, {0: LABELS << 40}, ValueError, "4294967295"),
         (MOVIE, [1], TypeError, "PromptRecord"),
-        (MOVIE, [napari_sam2.PromptRecord(0, 0, points=[(1, 1)])], ValueError, "1 or more"),
+        (
+            MOVIE,
+            [napari_sam2.PromptRecord(0, 0, points=[(1, 1)])],
+            ValueError,
+            "from 1 to 4294967295",
+        ),
         (MOVIE, [napari_sam2.PromptRecord(0, 1)], ValueError, "no prompt"),
         (MOVIE, [napari_sam2.PromptRecord(0, 1, points=[(99, 1)])], ValueError, "outside"),
         (MOVIE, [napari_sam2.PromptRecord(0, 1, mask=LABELS[1:])], ValueError, "shape"),
@@ -364,6 +369,14 @@ def test_bad_tracking(stack: Any, prompts: Any, kind: type[Exception], said: str
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+def test_the_network_is_not_asked_before_all_prompts_are_checked() -> None:
+    made: list[FakePredictor] = []
+    records = [napari_sam2.PromptRecord(0, obj_id, points=[(9, 9)]) for obj_id in (1, 2**32)]
+    with pytest.raises(ValueError, match="from 1 to 4294967295"):
+        napari_sam2.track(MOVIE, records, predictor_factory=lambda _: made.append(FakePredictor()))
+    assert made == []
+
+
         ("not json", "not valid JSON"),
         ("{}", "must hold a list"),
         ("[1]", "not an object"),

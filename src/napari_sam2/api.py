@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from napari_sam2.progress import shown
 from napari_sam2.session.exchange import export_results
+from napari_sam2.session.given_numbers import as_floats, as_polarity
 from napari_sam2.session.history import Direction
 from napari_sam2.session.images import is_array_file, open_frames, read_array
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.prompt_files import Passing, Prompts, prompt
-from napari_sam2.session.prompts import PromptRecord, as_floats, as_polarity
+from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.replay import replaying
 from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.session.session import PredictorFactory, Session

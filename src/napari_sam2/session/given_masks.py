@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.session.ledger import whole_number
+from napari_sam2.session.given_numbers import whole_number
 from napari_sam2.session.object_edits import new_object
 from napari_sam2.session.prompts import FramePrompts, checked_mask
 from sam2_backbone.inference.packed_mask import PackedMask
@@ -25,7 +25,7 @@ def set_masks(ledger: Ledger, frame_idx: int, masks: Mapping[int, npt.ArrayLike]
         for key, mask in masks.items():
             obj_id = whole_number(key, "obj_id")
             if obj_id not in ledger.document.objects:
-                new_object(ledger, None, obj_id)
+                new_object(ledger, obj_id=obj_id)
             given = FramePrompts(mask=checked_mask(mask, ledger.source.height, ledger.source.width))
             ledger.ask(ledger.object(obj_id), frame_idx, given)
 
@@ -51,7 +51,7 @@ def add_labels(
             obj_id = value
             if value in ledger.document.objects:
                 obj_id = next(i for i in count(ledger.next_obj_id) if i not in values)
-            new_object(ledger, None, obj_id)
+            new_object(ledger, obj_id=obj_id)
             for frame_idx, image in labels.items():
                 mask = image == value
                 if mask.any():

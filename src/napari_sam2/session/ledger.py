@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal, SignalGroup
 
+from napari_sam2.session.given_numbers import whole_number
 from napari_sam2.session.history import Action, Group, History, Reload, SetPrompts
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
@@ -222,11 +222,3 @@ def _remembered_alike(one: ObjectState, other: ObjectState) -> bool:
     return (
         one.prompts is other.prompts and one.masks is other.masks and one.outdated == other.outdated
     )
-
-
-def whole_number(value: int, name: str) -> int:
-    """Return a Python int for any integer type, or say that it is none."""
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be a whole number, got {value!r}.") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_sam2.session.given_numbers import whole_number
 from napari_sam2.session.history import (
     LockObject,
     NewObject,
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 _LARGEST_ID = 0xFFFFFFFF
 
 
-def new_object(ledger: Ledger, name: str | None, obj_id: int) -> None:
-    """Make an object with a free id."""
+def checked_id(obj_id: int) -> int:
+    """Return an id that an object may have, or say why none may have it."""
+    obj_id = whole_number(obj_id, "obj_id")
+    if not 1 <= obj_id <= _LARGEST_ID:
+        raise ValueError(f"An object's id is a number from 1 to {_LARGEST_ID}, got {obj_id}.")
+    return obj_id
+
+
+def new_object(ledger: Ledger, name: str | None = None, obj_id: int | None = None) -> int:
+    """Make an object with a free id, the next one unless it is given, and return the id."""
     with ledger.turn():
-        if obj_id < 1 or obj_id > _LARGEST_ID:
-            raise ValueError(f"An object's id is a number from 1 to {_LARGEST_ID}, got {obj_id}.")
+        obj_id = checked_id(ledger.next_obj_id if obj_id is None else obj_id)
         if obj_id in ledger.document.objects:
             raise ValueError(f"There is an object {obj_id} already.")
         state = ObjectState(obj_id, f"Object {obj_id}" if name is None else str(name))
@@ -36,6 +44,7 @@ def new_object(ledger: Ledger, name: str | None, obj_id: int) -> None:
             "New object", ledger.document.with_object(state), NewObject(obj_id, state.name)
         )
         ledger.later(ledger.events.objects_changed.emit)
+        return obj_id
 
 
 def rename_object(ledger: Ledger, obj_id: int, name: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
-from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.prompts import FramePrompts, add_point, frame_prompts
 
 if TYPE_CHECKING:
@@ -115,5 +114,5 @@ def _checked(
         mask,
         height=ledger.source.height,
         width=ledger.source.width,
-        candidate=whole_number(candidate, "candidate"),
+        candidate=candidate,
     )

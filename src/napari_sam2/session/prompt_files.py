@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.images import read_array
+from napari_sam2.session.given_numbers import whole_number
 from napari_sam2.session.ledger import whole_number
 from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.session import Session
@@ -81,9 +82,7 @@ def prompt(session: Session, prompts: Prompts, *, passing: Passing = iter) -> No
 def _checked(session: Session, record: PromptRecord) -> tuple[int, int, Any]:
     if not isinstance(record, PromptRecord):
         raise TypeError(f"Prompts must be PromptRecords, got {type(record).__name__}.")
-    obj_id, frame_idx = whole_number(record.obj_id, "obj_id"), session.frame(record.frame_idx)
-    if obj_id < 1:
-        raise ValueError(f"An object's id is 1 or more, got {obj_id}.")
+    obj_id, frame_idx = checked_id(record.obj_id), session.frame(record.frame_idx)
     prompts = record.to_frame_prompts(height=session.height, width=session.width)
     if prompts.is_empty:
         raise ValueError(f"The record of object {obj_id} on frame {frame_idx} holds no prompt.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam2.session.given_numbers import as_floats, as_polarity, whole_number
 from sam2_backbone.inference.packed_mask import PackedMask
 
 POSITIVE, NEGATIVE = 1, 0
@@ -107,6 +108,7 @@ def frame_prompts(
     checked_points, checked_labels = _checked_points(points, point_labels, height, width)
     if box is not None and mask is not None:
         raise ValueError("A frame takes a box or a mask of an object, not both: remove one.")
+    candidate = whole_number(candidate, "candidate")
     if candidate < 0:
         raise ValueError(f"Candidates are counted from 0, got {candidate}.")
     if candidate and (box is not None or mask is not None or len(checked_points) == 0):
@@ -148,25 +150,6 @@ def _checked_points(
                 f"The point y={y:g}, x={x:g} is outside the image of {height} x {width} pixels."
             )
     return array.copy(), labels
-
-
-def as_floats(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
-    """Return `values` as float64, or say that they are no real numbers."""
-    try:
-        array = np.asarray(values)
-        if np.iscomplexobj(array):
-            raise TypeError
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name.capitalize()} must be numbers, got {values!r}.") from error
-
-
-def as_polarity(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return point labels as int64, or say that they are no whole numbers."""
-    array = as_floats(values, "point_labels")
-    if not np.array_equal(array, np.floor(array)):
-        raise ValueError(f"Point_labels must be whole numbers, got {array.tolist()}.")
-    return array.astype(np.int64)
 
 
 def _checked_box(box: npt.ArrayLike, height: int, width: int) -> npt.NDArray[np.float64]:

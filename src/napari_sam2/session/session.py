@@ -17,7 +17,7 @@ from napari_sam2.session.codec import Contents
 from napari_sam2.session.history import Action, ChangeSettings, Direction
 from napari_sam2.session.images import open_frames
 from napari_sam2.session.intensities import Channel
-from napari_sam2.session.ledger import Ledger, SessionEvents, whole_number
+from napari_sam2.session.ledger import Ledger, SessionEvents
 from napari_sam2.session.masks import Candidate, Region, Scores, StoredMask
 from napari_sam2.session.model_hub import Environment, ModelHub, choice_of, weights_sha256
 from napari_sam2.session.objects import Document, ObjectRecord
@@ -179,11 +179,7 @@ class Session:
 
     def new_object(self, name: str | None = None, *, obj_id: int | None = None) -> int:
         """Make an object and return its id, the next free one unless `obj_id` is given."""
-        ledger = self._ledger
-        with ledger.turn():
-            obj_id = ledger.next_obj_id if obj_id is None else whole_number(obj_id, "obj_id")
-            object_edits.new_object(ledger, name, obj_id)
-            return obj_id
+        return object_edits.new_object(self._ledger, name, obj_id)
 
     def rename_object(self, obj_id: int, name: str) -> None:
         """Give an object another name."""
