@@ -226,6 +226,9 @@ def test_another_answer_of_a_session_file_is_followed(tmp_path: Path) -> None:
     session.set_prompts(session.new_object(), 0, points=[(12, 12)], candidate=1)
     session.save(tmp_path / "session.json")
     np.testing.assert_array_equal(track(MOVIE, tmp_path / "session.json")[0], session.labels(0))
+    row = {"frame_idx": 0, "obj_id": 1, "points": [[12, 12]], "candidate": 1}
+    (tmp_path / "prompts.json").write_text(json.dumps([row]))
+    np.testing.assert_array_equal(track(MOVIE, tmp_path / "prompts.json")[0], session.labels(0))
     first = Session(MOVIE, predictor_factory=FakePredictor)
     first.add_point(first.new_object(), 0, (12, 12))
     assert not np.array_equal(first.labels(0), session.labels(0))
@@ -366,9 +369,6 @@ def test_bad_tracking(stack: Any, prompts: Any, kind: type[Exception], said: str
         track(stack, prompts)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
 def test_the_network_is_not_asked_before_all_prompts_are_checked() -> None:
     made: list[FakePredictor] = []
     records = [napari_sam2.PromptRecord(0, obj_id, points=[(9, 9)]) for obj_id in (1, 2**32)]
@@ -377,12 +377,16 @@ def test_the_network_is_not_asked_before_all_prompts_are_checked() -> None:
     assert made == []
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
         ("not json", "not valid JSON"),
         ("{}", "must hold a list"),
         ("[1]", "not an object"),
         ('[{"frame_idx": 0}]', "no obj_id"),
         ('[{"frame_idx": 0, "obj_id": 1, "point": [[1, 2]]}]', "unknown name 'point'"),
         ('[{"frame_idx": 0, "obj_id": 1, "mask": [1, 2]}]', "a mask must be"),
+        ('[{"frame_idx": 0, "obj_id": 1, "points": [[1, 2]], "candidate": -1}]', "from 0"),
         ('[{"frame_idx": 0, "obj_id": 1, "mask": {"size": [2, 2], "counts": [3]}}]', "fill"),
         ('[{"frame_idx": 0, "obj_id": 1, "mask": {"size": [2, 2], "counts": "3"}}]', "fill"),
         ("[]", "no object"),

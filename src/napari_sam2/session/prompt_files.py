@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy.typing as npt
 
 from napari_sam2.session import files
 from napari_sam2.session.errors import SessionFileError
-from napari_sam2.session.images import read_array
 from napari_sam2.session.given_numbers import whole_number
-from napari_sam2.session.ledger import whole_number
+from napari_sam2.session.images import read_array
+from napari_sam2.session.object_edits import checked_id
 from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.session import Session
 from sam2_backbone.data_engine.rle import Rle
@@ -24,7 +25,7 @@ Prompts = Mapping[int, npt.ArrayLike] | Iterable[PromptRecord] | str | Path
 # what passes on each of several things, and may tell a person how many are done
 Passing = Callable[[Sequence[Any]], Iterable[Any]]
 
-_FIELDS = ("frame_idx", "obj_id", "points", "point_labels", "box", "mask")
+_FIELDS = tuple(field.name for field in fields(PromptRecord))
 
 
 def prompt(session: Session, prompts: Prompts, *, passing: Passing = iter) -> None:
@@ -144,8 +145,8 @@ def _read_record(path: Path, number: int, row: Any) -> PromptRecord:
     missing = [name for name in _FIELDS[:2] if name not in row]
     if missing:
         raise SessionFileError(f"{said} has no {missing[0]}.")
-    values: dict[str, Any] = {name: row.get(name) for name in _FIELDS}
-    if values["mask"] is not None:
+    values: dict[str, Any] = dict(row)
+    if values.get("mask") is not None:
         try:
             mask = values["mask"]
             if isinstance(mask["counts"], str):
