@@ -11,8 +11,8 @@ import pytest
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.history import Direction
-from napari_sam2.session.object_edits import clear_frame, lock_frame, remove_objects
 from napari_sam2.session.propagation import reachable_frames
+from napari_sam2.session.selection_edits import clear_frame, lock_frame, remove_objects
 from napari_sam2.session.session import Session
 from napari_sam2.session.settings import SessionSettings
 

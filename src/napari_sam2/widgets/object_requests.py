@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
-from napari_sam2.session.object_edits import clear_frame, lock_frame, remove_objects
+from napari_sam2.session.selection_edits import clear_frame, lock_frame, remove_objects
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
