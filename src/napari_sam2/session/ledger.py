@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal, SignalGroup
 
 from napari_sam2.session.given_numbers import whole_number
-from napari_sam2.session.history import Action, Group, History, Reload, SetPrompts
+from napari_sam2.session.history import Action, ChangeSettings, Group, History, Reload, SetPrompts
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.session.segmentation import Segmentation
@@ -48,11 +48,10 @@ class Ledger:
     `document` is a value: readers take it without the lock and see one moment.
     """
 
-    def __init__(self, source: FrameSource, segmentation: Segmentation) -> None:
-        self.source = source
+    def __init__(self, segmentation: Segmentation) -> None:
         self.segmentation = segmentation
         self.document = Document()
-        self.history = History()
+        self.history = History((ChangeSettings(segmentation.settings),))
         self.events = SessionEvents()
         self.next_obj_id = 1
         self.edits = 0
@@ -61,6 +60,16 @@ class Ledger:
         self._step: Step | None = None
         self._lock = TurnLock()
         self._pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    @property
+    def source(self) -> FrameSource:
+        """The frames of the session."""
+        return self.segmentation.source
+
+    @property
+    def settings(self) -> SessionSettings:
+        """The model, intensities and window in use."""
+        return self.segmentation.settings
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -187,6 +196,16 @@ class Ledger:
             if document is not None:
                 self.restore(document)
             return title
+
+    def use_settings(self, settings: SessionSettings, source: FrameSource | None = None) -> None:
+        """Have the next answers given with other settings, of `source` if one is given."""
+        with self.turn():
+            if settings == self.settings and source is None:
+                return
+            self.segmentation.use_settings(settings, source)
+            self.history.log.append(ChangeSettings(settings))
+            self.touch()
+            self.later(self.events.objects_changed.emit)
 
     def begin(
         self,

@@ -43,8 +43,10 @@ class Segmentation:
         settings: SessionSettings,
         predictor_factory: Callable[[SessionSettings], Predictor],
     ) -> None:
-        self._source = source
-        self._settings = settings
+        self.source = source
+        """The frames that are asked about."""
+        self.settings = settings
+        """What decides the answers beside the prompts."""
         self._predictor_factory = predictor_factory
         self._predictor: Predictor | None = None
         self._state: Any = None
@@ -55,8 +57,8 @@ class Segmentation:
 
     def use_settings(self, settings: SessionSettings, source: FrameSource | None = None) -> None:
         """Forget everything; the next question is asked with these settings, of this source."""
-        self._settings = settings
-        self._source = self._source if source is None else source
+        self.settings = settings
+        self.source = self.source if source is None else source
         self._predictor = self._state = None
         self._known.clear()
         self._stale.clear()
@@ -186,9 +188,9 @@ class Segmentation:
 
     def _require(self) -> Predictor:
         if self._predictor is None:
-            predictor = self._predictor_factory(self._settings)
-            settings = self._settings
-            frames, value_range = as_seen(self._source, settings.channels, settings.value_range)
+            settings = self.settings
+            predictor = self._predictor_factory(settings)
+            frames, value_range = as_seen(self.source, settings.channels, settings.value_range)
             self._state = predictor.init_state(
                 frames, value_range=value_range, window=settings.window
             )
@@ -216,17 +218,17 @@ class Segmentation:
 
     def _tell(self, state: ObjectState, frame_idx: int, mask: StoredMask) -> None:
         """Have the predictor take a mask for the answer to a frame's prompts."""
-        whole = mask.to_array(self._source.height, self._source.width)
+        whole = mask.to_array(self.source.height, self.source.width)
         self._require().answer(self._state, frame_idx, state.obj_id, mask=whole)
 
     def _look_alike(self, one: StoredMask, other: StoredMask) -> bool:
-        size = (self._source.height, self._source.width)
+        size = (self.source.height, self.source.width)
         return np.array_equal(one.to_array(*size), other.to_array(*size))
 
     def _load(self, state: ObjectState, frame_idxs: Sequence[int]) -> None:
         """Put tracked masks into the predictor's memory."""
         for frame_idx in frame_idxs:
-            mask = state.masks[frame_idx].to_array(self._source.height, self._source.width)
+            mask = state.masks[frame_idx].to_array(self.source.height, self.source.width)
             self._require().load_mask(self._state, frame_idx, state.obj_id, mask)
 
 

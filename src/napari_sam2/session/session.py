@@ -100,20 +100,21 @@ class Session:
         self.path: Path | None = Path(image) if is_path else Path(path) if path else None
         self.placement: files.Placement | None = None
         """Where the frames lie in the world, as far as somebody has said so; it is saved."""
-        self.source: FrameSource = open_frames(image)
         self.models = models if models is not None else ModelHub()
         self.uses_models = predictor_factory is None
-        self._settings = settings
         self._ledger = Ledger(
-            self.source,
-            Segmentation(self.source, settings, predictor_factory or self.models.predictor),
+            Segmentation(open_frames(image), settings, predictor_factory or self.models.predictor)
         )
-        self._ledger.history.log.append(ChangeSettings(settings))
 
     @property
     def events(self) -> SessionEvents:
         """Signals that tell what changed."""
         return self._ledger.events
+
+    @property
+    def source(self) -> FrameSource:
+        """The frames, with all channels that there are by now."""
+        return self._ledger.source
 
     @property
     def num_frames(self) -> int:
@@ -133,32 +134,32 @@ class Session:
     @property
     def settings(self) -> SessionSettings:
         """The model, intensities and window in use."""
-        return self._settings
+        return self._ledger.settings
 
     @property
     def variant(self) -> str | None:
         """Name of the network."""
-        return self._settings.variant
+        return self.settings.variant
 
     def load_network(self) -> None:
         """Load the network, or download it first, without keeping others from the session."""
         if self.uses_models:
-            self.models.model(choice_of(self._settings))
+            self.models.model(choice_of(self.settings))
 
     @property
     def window(self) -> Window:
         """Side of the window the model looks through."""
-        return self._settings.window
+        return self.settings.window
 
     @property
     def value_range(self) -> tuple[float, float] | None:
         """The intensities given as black and white, or ``None`` where the backbone chooses."""
-        return self._settings.value_range
+        return self.settings.value_range
 
     @property
     def environment(self) -> Environment | None:
         """Where the model computes, or ``None`` before it was loaded."""
-        return self.models.environment(self._settings) if self.uses_models else None
+        return self.models.environment(self.settings) if self.uses_models else None
 
     @property
     def document(self) -> Document:
@@ -405,32 +406,23 @@ class Session:
 
     def set_variant(self, variant: str | None, *, weights: str | Path = "default") -> None:
         """Use another network for the next answers; masks stay as they are."""
-        self.change_settings(replace(self._settings, variant=variant, weights=str(weights)))
+        self.change_settings(replace(self.settings, variant=variant, weights=str(weights)))
 
     def set_value_range(self, value_range: tuple[float, float] | None) -> None:
         """Show the model other intensities as black and white from the next answer on."""
-        self.change_settings(replace(self._settings, value_range=value_range))
+        self.change_settings(replace(self.settings, value_range=value_range))
 
     def change_settings(self, settings: SessionSettings, source: FrameSource | None = None) -> None:
         """Use other settings for the next answers, on `source` if it has got more channels."""
         if self.uses_models:
             settings.check_variant()
-        with self._ledger.turn():
-            if settings == self._settings and source is None:
-                return
-            self._settings = settings
-            if source is not None:
-                self.source = self._ledger.source = source
-            self._ledger.segmentation.use_settings(settings, source)
-            self._ledger.history.log.append(ChangeSettings(settings))
-            self._ledger.touch()
-            self._ledger.later(self.events.objects_changed.emit)
+        self._ledger.use_settings(settings, source)
 
     def start_anew(self) -> None:
         """Keep objects, prompts and masks; forget undo and the memory of the model."""
         with self._ledger.turn():
             ledger = self._ledger
-            ledger.begin(self._settings, ledger.document, ledger.next_obj_id, self.log)
+            ledger.begin(self.settings, ledger.document, ledger.next_obj_id, self.log)
 
     def save(self, path: str | Path) -> None:
         """Write everything to `path` (JSON) and a file of arrays beside it, all or nothing."""
@@ -468,9 +460,8 @@ class Session:
         """
         settings, notice = contents.settings, ""
         if self.uses_models:
-            settings, notice = settings_here(contents, self._settings, what)
+            settings, notice = settings_here(contents, self.settings, what)
         with self._ledger.turn():
-            self._settings = settings
             log = contents.log
             if settings != contents.settings:
                 log = (*log, ChangeSettings(settings))
@@ -483,10 +474,10 @@ class Session:
         """Return everything but the image, as one moment; hashing large weights takes seconds."""
         with self._ledger.turn():
             return Contents(
-                settings=self._settings,
+                settings=self.settings,
                 environment=self.environment,
                 weights_sha256=(
-                    weights_sha256(self._settings) if with_hash and self.uses_models else None
+                    weights_sha256(self.settings) if with_hash and self.uses_models else None
                 ),
                 document=self._ledger.document,
                 log=self.log,
