@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError
+from sam2_backbone.inference.frames import as_frame_source, image_source, sampled_frames
 from sam2_backbone.inference.video_file import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -80,8 +80,6 @@ def open_frames(image: Any, *, as_movie: bool = False) -> FrameSource:
         if source.num_frames < 1 or source.height < 1 or source.width < 1:
             raise ValueError("The image is empty: it has no frame or no pixel.")
         return source
-    from sam2_backbone.inference.frames import as_frame_source, image_source
-
     if isinstance(image, (str, Path)):
         path = Path(image)
         if not is_array_file(path):
@@ -205,11 +203,6 @@ def _read_zarr(path: Path) -> Any:
     raise ValueError(f"the zarr group holds {len(arrays)} arrays, none named 0")
 
 
-def without_alpha(source: FrameSource, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a frame without the fourth channel of a colour image: it is not looked at."""
-    return frame[..., :3] if source.is_rgb and not num_channels_of(source) else frame
-
-
 def signature_of(source: FrameSource) -> str:
     """Return a fingerprint of a movie: its size and dtype, and the pixels of a few frames.
 
@@ -218,18 +211,16 @@ def signature_of(source: FrameSource) -> str:
     digest = hashlib.sha256()
     shape = (source.num_frames, source.height, source.width, int(source.is_rgb))
     digest.update(repr((shape, np.dtype(source.dtype).newbyteorder("=").str)).encode())
-    last = source.num_frames - 1
-    frames = {round(last * step / (_SIGNATURE_FRAMES - 1)) for step in range(_SIGNATURE_FRAMES)}
     failures: list[Exception] = []
-    for frame_idx in sorted(frames):
-        try:
-            frame = without_alpha(source, np.asarray(source.read(frame_idx)))
-        except Exception as error:  # noqa: BLE001 (frames fail in any way; others tell movies apart)
-            failures.append(error)
+    num_read = 0
+    for frame in sampled_frames(source, _SIGNATURE_FRAMES):
+        if isinstance(frame, Exception):
+            failures.append(frame)
             digest.update(b"a frame that cannot be read")
-            continue
-        native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
-        digest.update(np.ascontiguousarray(native).tobytes())
-    if len(failures) == len(frames):
+        else:
+            num_read += 1
+            native = frame.astype(frame.dtype.newbyteorder("="), copy=False)
+            digest.update(np.ascontiguousarray(native).tobytes())
+    if not num_read:
         raise failures[0]
     return digest.hexdigest()

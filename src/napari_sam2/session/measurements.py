@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.atomic import written_whole
-from napari_sam2.session.images import num_channels_of, without_alpha
+from napari_sam2.session.images import num_channels_of
+from sam2_backbone.inference.frames import without_opacity
 
 if TYPE_CHECKING:
     from napari_sam2.session.objects import Document
@@ -143,7 +144,7 @@ def _measure_frame(
     from skimage.measure import regionprops_table
 
     labels, ids = _counted(document.labels(frame_idx, source.height, source.width))
-    frame = without_alpha(source, np.asarray(source.read(frame_idx)))
+    frame = without_opacity(source, np.asarray(source.read(frame_idx)))
     intensity = frame.astype(np.float64)
     if num_channels_of(source):
         intensity = intensity[..., 0]  # of composed channels the image itself

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam2.session.images import without_alpha
 from napari_sam2.session.intensities import as_seen
 from sam2_backbone.inference.brightness import scaled
+from sam2_backbone.inference.frames import choose_value_range, without_opacity
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -137,16 +137,14 @@ class SessionMasks:
     def picture(self, frame_idx: int) -> npt.NDArray[np.uint8]:
         """Return the frame as the network sees it, of 8 bit images the values themselves."""
         source, (low, high) = self._seen
-        values = without_alpha(source, np.asarray(source.read(frame_idx)))
+        values = without_opacity(source, np.asarray(source.read(frame_idx)))
         if values.dtype == np.uint8 and (low, high) == (0, 255):
-            return values
+            return values.astype(np.uint8, copy=False)
         picture: npt.NDArray[np.uint8] = (scaled(values, low, high) * 255).round().astype(np.uint8)
         return picture
 
     @cached_property
     def _seen(self) -> tuple[Any, tuple[float, float]]:
-        from sam2_backbone.inference.frames import choose_value_range
-
         settings = self._settings
         source, limits = as_seen(self._frames, settings.channels, settings.value_range)
         return source, choose_value_range(source, limits)

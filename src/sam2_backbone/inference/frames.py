@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
@@ -170,13 +170,9 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
     """Percentiles 0.1 and 99.9 of finite values, sampled over frames and pixels."""
     count = min(_RANGE_SAMPLES, source.num_frames)
     samples = [np.zeros(0)]
-    for frame_idx in np.linspace(0, source.num_frames - 1, count).round().astype(int):
-        try:
-            frame = source.read(int(frame_idx))
-        except Exception:  # noqa: BLE001 (frames fail in any way; who asks for this one will hear)
-            continue
-        if source.is_rgb and frame.shape[-1] == 4 and not hasattr(source, "num_channels"):
-            frame = frame[..., :3]  # opacity is no brightness
+    for frame in sampled_frames(source, _RANGE_SAMPLES):
+        if isinstance(frame, Exception):
+            continue  # who asks for this one will hear
         # whole pixels: every n-th value could be of one channel
         pixels = frame.reshape(frame.shape[0] * frame.shape[1], -1)
         values = pixels[:: max(1, len(pixels) // _RANGE_PIXELS)].astype(np.float64)
@@ -193,6 +189,26 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
 def _shape_and_dtype(array: object) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         array = np.asarray(array)
+def sampled_frames(source: FrameSource, most: int) -> Iterator[NDArray[np.generic] | Exception]:
+    """Read at most so many frames, evenly over a source; of one that fails, what it fails with."""
+    count = min(most, source.num_frames)
+    for frame_idx in np.linspace(0, source.num_frames - 1, count).round().astype(int).tolist():
+        try:
+            yield without_opacity(source, np.asarray(source.read(frame_idx)))
+        except Exception as error:  # noqa: BLE001 (frames fail in any way; others tell as much)
+            yield error
+
+
+def without_opacity(source: FrameSource, frame: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Leave out the fourth channel of a frame in colour, which is no brightness.
+
+    Where frames are composed of grey channels, whose number the source then tells as
+    `num_channels`, all of them stay.
+    """
+    is_composed = getattr(source, "num_channels", 0) > 0
+    return frame[..., :3] if source.is_rgb and not is_composed else frame
+
+
     shape = tuple(int(n) for n in cast(NDArray[np.generic], array).shape)
     dtype = getattr(array.dtype, "numpy_dtype", array.dtype)  # tensorstore has its own dtypes
     dtype = np.dtype(dtype)

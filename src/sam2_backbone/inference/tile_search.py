@@ -37,6 +37,7 @@ from sam2_backbone.inference.transforms import (
     cut_by_view,
     to_model_input,
     to_view_size,
+    with_channels,
 )
 from sam2_backbone.modeling.sam2 import SAM2, ImageFeatures, Prompts
 
@@ -146,7 +147,7 @@ class TileSearch:
     ) -> list[Candidate]:
         """Return masks of all scales that pass the thresholds; many show the same object."""
         size = (frame.shape[0], frame.shape[1])
-        mapped = intensities.apply(frame[..., :3] if frame.ndim == 3 else frame[..., None])
+        mapped = intensities.apply(with_channels(frame))
         config = self.model.config
         sides = tile_sides(size, input_size=config.input_size, fractions=config.tile_fractions)
         skipped, small = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)

@@ -97,6 +97,11 @@ class Intensities:
         return scaled(np.asarray(pixels), self.low, self.high).astype(np.float32, copy=False)
 
 
+def with_channels(frame: NDArray[_Pixel]) -> NDArray[_Pixel]:
+    """Return a frame (H, W) or (H, W, C) as (H, W, 1 or 3): opacity is left out."""
+    return frame[..., None] if frame.ndim == 2 else frame[..., :3]
+
+
 def to_model_input(
     frame: NDArray[np.generic],
     view: View,
@@ -119,10 +124,8 @@ def to_model_input(
     Tensor
         (3, input_size, input_size) float32 on the CPU.
     """
-    values = intensities.apply(view.crop(frame, mirror=True))
-    if values.ndim == 2:
-        values = values[..., None]
-    channels = torch.from_numpy(np.ascontiguousarray(values[..., :3].transpose(2, 0, 1)))
+    values = intensities.apply(view.crop(with_channels(frame), mirror=True))
+    channels = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
     if tuple(channels.shape[1:]) != (input_size, input_size):
         if bicubic_8bit:
             channels = _resize_bicubic_8bit(channels, input_size)
