@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_sam2.session.intensities import as_seen
 from sam2_backbone.inference.brightness import scaled
-from sam2_backbone.inference.frames import choose_value_range, without_opacity
+from sam2_backbone.inference.frames import FrameSeries, choose_value_range, without_opacity
 
 if TYPE_CHECKING:
     from napari_sam2.session.session import Session
@@ -68,20 +68,8 @@ class MaskPart:
         return mask
 
 
-class ResultMasks(Protocol):
+class ResultMasks(FrameSeries, Protocol):
     """What exports read, one frame after the other."""
-
-    @property
-    def num_frames(self) -> int:
-        """How many frames there are; 1 for an image."""
-
-    @property
-    def height(self) -> int:
-        """Rows of a frame."""
-
-    @property
-    def width(self) -> int:
-        """Columns of a frame."""
 
     @property
     def objects(self) -> Mapping[int, str]:

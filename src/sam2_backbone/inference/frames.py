@@ -23,9 +23,8 @@ _RANGE_PIXELS = 200_000  # pixels looked at in each
 ROBUST_PERCENTILES = (0.1, 99.9)
 
 
-@runtime_checkable
-class FrameSource(Protocol):
-    """A video or one image whose frames are read lazily."""
+class FrameSeries(Protocol):
+    """Frames of one size, one after the other."""
 
     @property
     def num_frames(self) -> int:
@@ -38,6 +37,11 @@ class FrameSource(Protocol):
     @property
     def width(self) -> int:
         """Columns of a frame."""
+
+
+@runtime_checkable
+class FrameSource(FrameSeries, Protocol):
+    """A video or one image whose frames are read lazily."""
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -168,7 +172,6 @@ def choose_value_range(
 
 def robust_value_range(source: FrameSource) -> tuple[float, float]:
     """Percentiles 0.1 and 99.9 of finite values, sampled over frames and pixels."""
-    count = min(_RANGE_SAMPLES, source.num_frames)
     samples = [np.zeros(0)]
     for frame in sampled_frames(source, _RANGE_SAMPLES):
         if isinstance(frame, Exception):
@@ -186,9 +189,6 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
     return low, high
 
 
-def _shape_and_dtype(array: object) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-        array = np.asarray(array)
 def sampled_frames(source: FrameSource, most: int) -> Iterator[NDArray[np.generic] | Exception]:
     """Read at most so many frames, evenly over a source; of one that fails, what it fails with."""
     count = min(most, source.num_frames)
@@ -209,6 +209,9 @@ def without_opacity(source: FrameSource, frame: NDArray[np.generic]) -> NDArray[
     return frame[..., :3] if source.is_rgb and not is_composed else frame
 
 
+def _shape_and_dtype(array: object) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        array = np.asarray(array)
     shape = tuple(int(n) for n in cast(NDArray[np.generic], array).shape)
     dtype = getattr(array.dtype, "numpy_dtype", array.dtype)  # tensorstore has its own dtypes
     dtype = np.dtype(dtype)
