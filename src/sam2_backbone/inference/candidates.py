@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from sam2_backbone.inference.boxes import meeting
 from sam2_backbone.inference.transforms import View
 
 # told how many of how many points have been asked
@@ -182,18 +183,13 @@ def choose_objects(candidates: Sequence[Candidate], rules: OverlapRules) -> list
     boxes = np.zeros((0, 4), dtype=np.int64)
     for candidate in order:
         area = candidate.area
-        near = np.flatnonzero(
-            (boxes[:, 0] < candidate.bottom)
-            & (boxes[:, 1] < candidate.right)
-            & (boxes[:, 2] > candidate.top)
-            & (boxes[:, 3] > candidate.left)
-        )
+        box = np.array((candidate.top, candidate.left, candidate.bottom, candidate.right))
+        near = meeting(box, boxes)
         if _loses(candidate, area, [(kept[i], areas[i]) for i in near], rules):
             continue
         kept.append(candidate)
         areas.append(area)
-        box = (candidate.top, candidate.left, candidate.bottom, candidate.right)
-        boxes = np.concatenate((boxes, np.array([box])))
+        boxes = np.concatenate((boxes, box[None]))
     return kept
 
 

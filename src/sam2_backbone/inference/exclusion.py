@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam2_backbone.inference.boxes import meeting
 from sam2_backbone.inference.transforms import View, resample_logits
 
 Extent = tuple[float, float, float, float]
@@ -71,13 +72,8 @@ def _without(mine: Claim, others: Sequence[Claim]) -> Tensor:
 def _neighbours(claims: Sequence[Claim]) -> list[list[int]]:
     """Positions of the claims whose extents have a point in common with each, in order."""
     filled = [i for i, claim in enumerate(claims) if claim.extent is not None]
-    tops, lefts, bottoms, rights = np.array(
-        [claims[i].extent for i in filled], dtype=np.float64
-    ).reshape(-1, 4).T  # fmt: skip
+    extents = np.array([claims[i].extent for i in filled], dtype=np.float64).reshape(-1, 4)
     near: list[list[int]] = [[] for _ in claims]
     for row, i in enumerate(filled):
-        meets = (tops < bottoms[row]) & (bottoms > tops[row])
-        meets &= (lefts < rights[row]) & (rights > lefts[row])
-        meets[row] = False
-        near[i] = [filled[other] for other in np.flatnonzero(meets)]
+        near[i] = [filled[other] for other in meeting(extents[row], extents) if other != row]
     return near
