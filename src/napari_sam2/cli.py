@@ -88,6 +88,53 @@ def _add_track(track: argparse.ArgumentParser) -> None:
     track.add_argument("--direction", choices=("both", "forward", "backward"), default="both")
 
 
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument(
+        "-o", "--out", type=Path, default=Path("napari-sam2-demo"), metavar="DIR",
+        help="folder of labels.tif, overlay.png and tracks.csv (%(default)s)",
+    )  # fmt: skip
+    demo.add_argument("--gui", action="store_true", help="open the result in napari")
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("session", type=Path, metavar="SESSION")
+    replay.add_argument(
+        "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"
+    )
+    replay.add_argument("--variant", choices=list_variants(), metavar="NAME", help=_OTHER)
+    replay.add_argument(
+        "--device", type=command_of_training.device_name, metavar="DEVICE", help=_OTHER
+    )
+
+
+class _Commands:
+    """The commands of a parser, which all have `--debug`."""
+
+    def __init__(self, parser: argparse.ArgumentParser, debug: argparse.ArgumentParser) -> None:
+        self._parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+        self._debug = debug
+
+    def add(
+        self,
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        about: str,
+        *shared: argparse.ArgumentParser,
+        epilog: str | None = None,
+    ) -> argparse.ArgumentParser:
+        """Return the parser of a new command, which has what is `shared` already."""
+        made: argparse.ArgumentParser = self._parsers.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=epilog,
+            parents=[*shared, self._debug],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = shared_options()
     parser = argparse.ArgumentParser(
@@ -97,88 +144,48 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=version("napari-sam2"))
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], None], about: str, *parents: Any, **more: Any
-    ) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=about,
-            description=about[0].upper() + about[1:] + ".",
-            parents=[*parents, shared.debug],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **more,
-        )
-        made.set_defaults(run=run)
-        return made
-
-    demo = command(
-        "demo",
-        _demo,
-        "follow the cells of a bundled movie from clicks",
-        shared.model,
-        shared.window,
-        shared.output,
-    )
-    demo.add_argument(
-        "-o", "--out", type=Path, default=Path("napari-sam2-demo"), metavar="DIR",
-        help="folder of labels.tif, overlay.png and tracks.csv (%(default)s)",
+    add = _Commands(parser, shared.debug).add
+    demo = add(
+        "demo", _demo, "follow the cells of a bundled movie from clicks",
+        shared.model, shared.window, shared.output,
     )  # fmt: skip
-    demo.add_argument("--gui", action="store_true", help="open the result in napari")
-
-    _add_segment(
-        command(
-            "segment", _segment, "segment objects in an image",
-            shared.model, shared.window, shared.contrast, shared.target,
-            epilog=_PROMPT_FILE,
-        )
+    _add_demo(demo)
+    segment = add(
+        "segment", _segment, "segment objects in an image",
+        shared.model, shared.window, shared.contrast, shared.target,
+        epilog=_PROMPT_FILE,
     )  # fmt: skip
-
-    everything = command(
+    _add_segment(segment)
+    everything = add(
         "everything", _everything, "segment all objects in an image, without prompts",
         shared.model, shared.contrast, shared.target,
     )  # fmt: skip
     everything.add_argument("image", type=Path, metavar="IMAGE")
-
-    _add_track(
-        command(
-            "track", _track, "follow objects through a movie or a stack",
-            shared.model, shared.window, shared.contrast, shared.target, shared.exchange,
-            epilog=_PROMPT_FILE,
-        )
+    track = add(
+        "track", _track, "follow objects through a movie or a stack",
+        shared.model, shared.window, shared.contrast, shared.target, shared.exchange,
+        epilog=_PROMPT_FILE,
     )  # fmt: skip
-
-    replay = command(
+    _add_track(track)
+    replay = add(
         "replay", _replay, "compute the masks of a saved session again",
         shared.target, shared.exchange,
     )  # fmt: skip
-    replay.add_argument("session", type=Path, metavar="SESSION")
-    replay.add_argument(
-        "--image", type=Path, metavar="FILE", help="the image, if it is no longer where it was"
-    )
-
-    replay.add_argument("--variant", choices=list_variants(), metavar="NAME", help=_OTHER)
-    replay.add_argument(
-        "--device", type=command_of_training.device_name, metavar="DEVICE", help=_OTHER
-    )
-
-    evaluate = command(
+    _add_replay(replay)
+    evaluate = add(
         "evaluate", evaluate_command.run_evaluate, evaluate_command.ABOUT,
         shared.model, shared.window, shared.output,
         epilog=evaluate_command.EPILOG,
     )  # fmt: skip
     evaluate_command.add_options(evaluate)
-
-    train = command(
+    train = add(
         "train", command_of_training.run_training, command_of_training.ABOUT,
         epilog=command_of_training.EPILOG,
     )  # fmt: skip
     command_of_training.add_options(train)
-
-    models = command("models", _models, "list the networks, or download one", shared.facts)
+    models = add("models", _models, "list the networks, or download one", shared.facts)
     models.add_argument("--download", choices=list_variants(), metavar="NAME")
-    command("doctor", _doctor, "print what this installation consists of", shared.facts)
+    add("doctor", _doctor, "print what this installation consists of", shared.facts)
     return parser
 
 

@@ -93,10 +93,7 @@ class Shared:
     facts: argparse.ArgumentParser
 
 
-def shared_options() -> Shared:
-    """Return the options that several commands have, as parents of their parsers."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+def _model_options() -> argparse.ArgumentParser:
     model = argparse.ArgumentParser(add_help=False)
     group = model.add_argument_group("model")
     group.add_argument(
@@ -119,6 +116,14 @@ def shared_options() -> Shared:
         default="auto",
         help="precision; auto: bfloat16 where the device computes it natively",
     )
+    return model
+
+
+def shared_options() -> Shared:
+    """Return the options that several commands have, as parents of their parsers."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    model = _model_options()
     window = argparse.ArgumentParser(add_help=False)
     window.add_argument(
         "--window",
