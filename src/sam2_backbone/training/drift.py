@@ -19,8 +19,7 @@ def swollen(logits: Tensor, generator: torch.Generator) -> Tensor:
 
     As tracked masks do where objects are alike and drift of the place is not to be learned.
     """
-    mask = (logits.detach() > 0).float()
-    level = functional.avg_pool2d(mask, SOFTENING[0], stride=1, padding=SOFTENING[0] // 2)
+    level = _softened(logits, SOFTENING[0])
     growth = torch.randn(logits.shape[0], 1, 1, 1, generator=generator).to(logits.device)
     shift = (GROWTH * growth).clamp(-0.45, 0.45)  # beyond that a mask is all or nothing
     return ((level - 0.5 + shift) * LOGITS_PER_LEVEL).to(logits.dtype)
@@ -47,9 +46,9 @@ def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:
     def normal(*shape: int) -> Tensor:
         return torch.randn(count, *shape, generator=generator).to(logits.device)
 
-    mask = (logits.detach() > 0).float()
-    kernel = SOFTENING[int(torch.randint(len(SOFTENING), (), generator=generator))]
-    level = functional.avg_pool2d(mask, kernel, stride=1, padding=kernel // 2)
+    level = _softened(
+        logits, SOFTENING[int(torch.randint(len(SOFTENING), (), generator=generator))]
+    )
     still = torch.eye(2, 3, device=logits.device).repeat(count, 1, 1)
     still[:, :, 2] += SHIFT * normal(2)
     grid = functional.affine_grid(still, list(level.shape), align_corners=False)
@@ -58,3 +57,8 @@ def drifted(logits: Tensor, generator: torch.Generator) -> Tensor:
     strength = torch.rand(count, 1, 1, 1, generator=generator).to(logits.device) * 0.22 + 0.03
     level = level - 0.5 + strength * noise + SWELL * normal(1, 1, 1)
     return (level * LOGITS_PER_LEVEL).to(logits.dtype)
+
+
+def _softened(logits: Tensor, side: int) -> Tensor:
+    """Return the share of each pixel's neighbourhood that is inside, 0…1: 0.5 at the outline."""
+    return functional.avg_pool2d((logits.detach() > 0).float(), side, stride=1, padding=side // 2)
