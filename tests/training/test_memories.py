@@ -1,15 +1,15 @@
 import torch
 
 from sam2_backbone.modeling.position import RandomFourierPosition
-from sam2_backbone.training.drift import drifted, swollen
-from sam2_backbone.training.losses import mask_iou
-from sam2_backbone.training.step import (
+from sam2_backbone.training.clip_memory import (
     ABSENT_LOGIT,
     ClipMemory,
     remembered_masks,
     remembered_presence,
-    true_logits,
 )
+from sam2_backbone.training.drift import drifted, swollen
+from sam2_backbone.training.losses import mask_iou
+from sam2_backbone.training.prompt_sampler import true_logits
 from sam2_backbone.training.synthetic import MotionRange
 from sam2_backbone.training.trainer import new_network
 from sam2_backbone.variants import TEST_CONFIG

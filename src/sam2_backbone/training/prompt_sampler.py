@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE
+
 CLICK_CENTRE = 0.8  # share of first clicks near the centre; the others fall anywhere inside
 
 
@@ -104,6 +106,11 @@ def masks_of(labels: Tensor, rows: Tensor, obj_ids: Tensor, stride: int = 4) -> 
 def others_of(labels: Tensor, rows: Tensor, target: Tensor, stride: int = 4) -> Tensor:
     """Return the coverage 0…1 by all objects of a frame but the `target` (N, 1, S/4, S/4)."""
     return F.avg_pool2d((labels > 0).float()[:, None], stride)[rows] - target
+
+
+def true_logits(target: Tensor) -> Tensor:
+    """Return logits of the coverage 0…1, as those of a mask prompt."""
+    return target * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS
 
 
 @torch.no_grad()
