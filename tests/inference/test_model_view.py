@@ -7,6 +7,7 @@ import pytest
 
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_predictor import VideoPredictor
+from sam2_backbone.inference.views import next_view
 
 
 def test_a_whole_frame_and_the_window_of_an_object(small_model, movie) -> None:
@@ -30,7 +31,7 @@ def test_a_whole_frame_and_the_window_of_an_object(small_model, movie) -> None:
     assert predictor.model_input(state, 2, 1).view == state.objects[1].sightings[2].view
     # where it has not been tracked yet: the view that tracking would take
     item = state.objects[1]
-    following = predictor._step.next_view(state, item, 3, reverse=False)
+    following = next_view(state, item, 3, reverse=False)
     assert predictor.model_input(state, 3, 1).view == following
     before = len(state.cache._entries)
     predictor.model_input(state, 9, 1)

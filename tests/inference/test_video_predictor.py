@@ -462,7 +462,7 @@ def test_an_anticipated_click_encodes_nothing_and_is_answered_the_same(
             video.anticipate_click(state, 4, place, obj_id)
             assert set(state.objects) == {1}
         before = encodings.count
-        monkeypatch.setattr(video, "_look_again", lambda *asked: asked[-1])
+        monkeypatch.setattr(video._answering, "_look_again", lambda *asked: asked[-1])
         found.append(video.answer(state, 4, obj_id, points=[place], labels=[1]))
         counts.append(encodings.count - before)
     assert counts[0] > 0

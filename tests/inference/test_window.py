@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam2_backbone.inference.frame_step import Answer, follow, sighting
+from sam2_backbone.inference.frame_step import Answer
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import Sighting
+from sam2_backbone.inference.views import follow, sighting
 from sam2_backbone.inference.window import (
     OBJECT_MARGIN,
     STILL_MARGIN,

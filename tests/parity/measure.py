@@ -99,10 +99,10 @@ def exact_memories() -> Iterator[None]:
     """
     import sam2.sam2_video_predictor as theirs
 
-    from sam2_backbone.inference import frame_step as ours
+    from sam2_backbone.inference import frame_step, recollection
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (theirs, ours):
+        for module in (theirs, frame_step, recollection):
             patch.setattr(module, "torch", _Exact())
         yield
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sam2_backbone.inference.frame_step import FrameStep
 from sam2_backbone.inference.transforms import IMAGE_MEAN, IMAGE_STD, View, to_model_input
 from sam2_backbone.inference.video_state import VideoState
+from sam2_backbone.inference.views import next_view
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def model_view(step: FrameStep, state: VideoState, frame_idx: int, obj_id: int |
             view = seen.view
         else:
             backward = frame_idx < min(item.bank.conditioning_frames)
-            view = step.next_view(state, item, frame_idx, reverse=backward)
+            view = next_view(state, item, frame_idx, reverse=backward)
     size = step.config.input_size
     channels = to_model_input(
         state.source.read(frame_idx),

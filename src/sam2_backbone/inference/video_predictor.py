@@ -9,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sam2_backbone.inference.answering import PromptAnswering
 from sam2_backbone.inference.feature_cache import FeatureCache
-from sam2_backbone.inference.frame_step import Answer, FrameStep, sighting
+from sam2_backbone.inference.frame_step import Answer, FrameStep
 from sam2_backbone.inference.frames import as_frame_source, choose_intensities
-from sam2_backbone.inference.judging import judged_together
 from sam2_backbone.inference.memory_budget import DEFAULT_BUDGET, MemoryBudget
 from sam2_backbone.inference.model_view import ModelView, model_view
 from sam2_backbone.inference.packed_mask import PackedMask
@@ -25,12 +25,7 @@ from sam2_backbone.inference.prompts import (
 )
 from sam2_backbone.inference.results import FrameResult, ResultLayout
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
-from sam2_backbone.inference.views import mask_view, views_to_try
-from sam2_backbone.inference.window import (
-    choose_window,
-    needs_other_window,
-    window_around_extent,
-)
+from sam2_backbone.inference.views import mask_view, next_view, sighting, views_to_try
 from sam2_backbone.memory.bank import ARCHIVED_LOGIT, FrameMemory, MemoryBank
 from sam2_backbone.modeling.sam2 import SAM2
 
@@ -63,6 +58,7 @@ class VideoPredictor:
         self.reference_rules = reference_rules
         self._budget = MemoryBudget(memory_budget)
         self._step = FrameStep(model, reference_rules=reference_rules, budget=self._budget)
+        self._answering = PromptAnswering(self._step)
         self._layout = ResultLayout(model.device, reference_rules=reference_rules)
 
     def init_state(
@@ -190,7 +186,7 @@ class VideoPredictor:
                 replace_old=clear_old_points,
             )
         item = known or ObjectState(obj_id, self._bank())
-        answer = self._ask(state, item, frame_idx, prompts)
+        answer = self._answering.answer(state, item, frame_idx, prompts)
         state.objects[obj_id] = item
         self._keep(state, item, frame_idx, prompts, answer)
         return self._layout.result(state, frame_idx, [item], answer=answer)
@@ -219,7 +215,7 @@ class VideoPredictor:
         click = FramePrompts(*check_points(np.reshape(point, (1, 2)), [1], state.frame_size))
         prompts = merge_prompts(click, before, replace_old=False)
         views = views_to_try(state, item, frame_idx, prompts, self.model.config)
-        self._step.encode(state, frame_idx, views, keep=True)
+        self._step.encoder.encode(state, frame_idx, views, keep=True)
 
     def model_input(
         self, state: VideoState, frame_idx: int, obj_id: int | None = None
@@ -238,7 +234,7 @@ class VideoPredictor:
         extent = packed.extent
         backward = min(item.bank.conditioning_frames) > frame_idx
         if extent is None:  # where tracking would look for it
-            view = self._step.next_view(state, item, frame_idx, reverse=backward)
+            view = next_view(state, item, frame_idx, reverse=backward)
         else:
             view = mask_view(state, extent)
         cut = view.crop(packed.to_array(), mirror=False)
@@ -375,58 +371,6 @@ class VideoPredictor:
     def _bank(self) -> MemoryBank:
         # one more than can be recalled, so that a frame is packed only when out of reach
         return MemoryBank(keep=self.model.config.memory.max_pointers + 1)
-
-    def _ask(
-        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
-    ) -> Answer:
-        if prompts.mask is not None:
-            view = mask_view(state, prompts.mask.extent)
-            return self._step.answer_mask(state, frame_idx, prompts, view)
-        answer = self._seen(state, item, frame_idx, prompts)
-        if not self.model.config.obey_clicks:
-            return answer
-        is_hidden = self.model.config.gate_object_score and answer.memory.object_score <= 0
-        if is_hidden and prompts.shows_object:
-            (answer,) = self._step.answer_points(
-                state, item, frame_idx, prompts, [answer.view], shown=True
-            )
-        return self._step.obeying(answer, prompts)
-
-    def _seen(
-        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
-    ) -> Answer:
-        """Answer points and a box through the window that shows the object best."""
-        views = views_to_try(state, item, frame_idx, prompts, self.model.config)
-        answers = self._step.answer_points(state, item, frame_idx, prompts, views)
-        if len(answers) == 1:
-            answer = answers[0]
-            follows = state.window == "auto" and len(self.model.config.window_fractions) > 1
-            if prompts.box is not None or not follows:
-                return answer
-        else:
-            answer = answers[choose_window(judged_together(answers, state.frame_size))]
-        # a correction too: a first answer that joined two cells has chosen too large a window
-        return self._look_again(state, item, frame_idx, prompts, answer)
-
-    def _look_again(
-        self,
-        state: VideoState,
-        item: ObjectState,
-        frame_idx: int,
-        prompts: FramePrompts,
-        answer: Answer,
-    ) -> Answer:
-        """Ask once more through the window in which the object will be followed."""
-        extent = sighting(answer, state.frame_size).extent
-        if extent is None:
-            return answer
-        still = state.num_frames == 1
-        view = window_around_extent(extent, state.frame_size, still=still)
-        real = prompts.coords[prompts.kinds >= 0]
-        if not needs_other_window(answer.view, view, still=still) or not view.contains(real):
-            return answer
-        again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
-        return again if sighting(again, state.frame_size).extent is not None else answer
 
     def _keep(
         self,

@@ -1,0 +1,74 @@
+"""How prompts of a frame are answered: through which window, looked at again, clicks obeyed."""
+
+from __future__ import annotations
+
+from sam2_backbone.inference.frame_step import Answer, FrameStep
+from sam2_backbone.inference.judging import judged_together
+from sam2_backbone.inference.prompts import FramePrompts
+from sam2_backbone.inference.video_state import ObjectState, VideoState
+from sam2_backbone.inference.views import mask_view, sighting, views_to_try
+from sam2_backbone.inference.window import (
+    choose_window,
+    needs_other_window,
+    window_around_extent,
+)
+
+
+class PromptAnswering:
+    """Answers prompts as well as the network can, which may mean to ask it more than once."""
+
+    def __init__(self, step: FrameStep) -> None:
+        self._step = step
+
+    def answer(
+        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
+    ) -> Answer:
+        """Answer all prompts of an object on a frame; nothing is remembered of it."""
+        if prompts.mask is not None:
+            view = mask_view(state, prompts.mask.extent)
+            return self._step.answer_mask(state, frame_idx, prompts, view)
+        answer = self._seen(state, item, frame_idx, prompts)
+        if not self._step.config.obey_clicks:
+            return answer
+        is_hidden = self._step.config.gate_object_score and answer.memory.object_score <= 0
+        if is_hidden and prompts.shows_object:
+            (answer,) = self._step.answer_points(
+                state, item, frame_idx, prompts, [answer.view], shown=True
+            )
+        return self._step.obeying(answer, prompts)
+
+    def _seen(
+        self, state: VideoState, item: ObjectState, frame_idx: int, prompts: FramePrompts
+    ) -> Answer:
+        """Answer points and a box through the window that shows the object best."""
+        views = views_to_try(state, item, frame_idx, prompts, self._step.config)
+        answers = self._step.answer_points(state, item, frame_idx, prompts, views)
+        if len(answers) == 1:
+            answer = answers[0]
+            follows = state.window == "auto" and len(self._step.config.window_fractions) > 1
+            if prompts.box is not None or not follows:
+                return answer
+        else:
+            answer = answers[choose_window(judged_together(answers, state.frame_size))]
+        # a correction too: a first answer that joined two cells has chosen too large a window
+        return self._look_again(state, item, frame_idx, prompts, answer)
+
+    def _look_again(
+        self,
+        state: VideoState,
+        item: ObjectState,
+        frame_idx: int,
+        prompts: FramePrompts,
+        answer: Answer,
+    ) -> Answer:
+        """Ask once more through the window in which the object will be followed."""
+        extent = sighting(answer, state.frame_size).extent
+        if extent is None:
+            return answer
+        still = state.num_frames == 1
+        view = window_around_extent(extent, state.frame_size, still=still)
+        real = prompts.coords[prompts.kinds >= 0]
+        if not needs_other_window(answer.view, view, still=still) or not view.contains(real):
+            return answer
+        again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
+        return again if sighting(again, state.frame_size).extent is not None else answer
