@@ -18,6 +18,27 @@ from sam2_backbone.inference.transforms import View
 Progress = Callable[[int, int], None]
 
 
+class Asked:
+    """Counts the points that have been asked, and tells of them.
+
+    Parameters
+    ----------
+    total
+        Of all points that will be asked, or found not to need it.
+    progress
+        Told; None for nobody.
+    """
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def more(self, count: int) -> None:
+        """Count so many more."""
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A proposed mask, kept as its part of the frame.

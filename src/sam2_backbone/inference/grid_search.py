@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from sam2_backbone.inference.candidates import (
+    Asked,
     Candidate,
     Progress,
     candidate_from_logits,
@@ -61,15 +61,10 @@ class GridSearch:
         size = (frame.shape[0], frame.shape[1])
         layers = crop_views(*size, self.settings.crop_n_layers, _CROP_OVERLAP)
         views = [view for layer in layers for view in layer]
-        per_view = self.settings.points_per_side**2
+        asked = Asked(len(views) * self.settings.points_per_side**2, progress)
         found: list[Candidate] = []
-        for number, view in enumerate(views):
-
-            def told(asked: int, before: int = number * per_view) -> None:
-                if progress is not None:
-                    progress(before + asked, len(views) * per_view)
-
-            found += self._in_view(frame, intensities, view, told)
+        for view in views:
+            found += self._in_view(frame, intensities, view, asked)
         if len(layers) > 1:  # a mask from a smaller crop is the finer one
             areas = [1 / (c.view.height * c.view.width) for c in found]
             found = self._without_duplicates(found, torch.tensor(areas))
@@ -80,7 +75,7 @@ class GridSearch:
         frame: NDArray[np.generic],
         intensities: Intensities,
         view: View,
-        told: Callable[[int], None],
+        asked: Asked,
     ) -> list[Candidate]:
         side = self.model.config.input_size
         pixels = to_model_input(frame, view, intensities, input_size=side)
@@ -94,7 +89,7 @@ class GridSearch:
             found += [
                 c for c in self._ask(features, part, view) if not _near_crop_edge(c, view, size)
             ]
-            told(start + len(part))
+            asked.more(len(part))
         return self._without_duplicates(found, torch.tensor([c.iou for c in found]))
 
     def _ask(self, features: ImageFeatures, points: Tensor, view: View) -> list[Candidate]:

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from sam2_backbone.inference.candidates import (
+    Asked,
     Candidate,
     OverlapRules,
     Progress,
@@ -154,7 +155,7 @@ class TileSearch:
         background: NDArray[np.bool_] | None = None
         found: list[Candidate] = []
         grids = [interleaved_points(size, self._spacing(side, size)) for side in sides]
-        done, total = 0, sum(len(points) for points, _ in grids)
+        asked = Asked(sum(len(points) for points, _ in grids), progress)
         for side, (points, waves) in zip(sides, grids, strict=True):
             if background is None and side < max(size):
                 background = evident_background(mapped)
@@ -164,13 +165,11 @@ class TileSearch:
             scale = _Scale(side, tile_views(size, side, self.settings.step))
             small = np.zeros(size, dtype=bool)
             for wave in _WAVES:
-                due = points[waves == wave]
-                done += len(due)
-                at = due.round().astype(int)
-                due = due[~skipped[at[:, 1], at[:, 0]]]
+                all_due = points[waves == wave]
+                at = all_due.round().astype(int)
+                due = all_due[~skipped[at[:, 1], at[:, 0]]]
                 self._ask(scale, due, mapped, size, skipped, small)
-                if progress is not None:
-                    progress(done, total)
+                asked.more(len(all_due))
             found += self._distinct(scale)
         return found
 
