@@ -399,13 +399,7 @@ def show_names(
     """
     crowded = len(points.data) + len(shapes.data) > MOST_NAMED
     for layer in (points, shapes):
-        shown: list[str] = []
-        named: set[PromptKey] = set()
-        for obj_id, marker in zip(object_ids(layer), layer.data, strict=True):
-            first = np.atleast_2d(np.asarray(marker, dtype=np.float64))[:1]
-            key = (int(obj_id), int(geometry.to_pixel(first).frame_idx[0]))
-            shown.append("" if crowded or key in named else names.get(key[0], ""))
-            named.add(key)
+        shown = [""] * len(layer.data) if crowded else _first_names(layer, names, geometry)
         if shown != [str(name) for name in np.ravel(layer.text.values)]:
             translation = np.zeros(geometry.ndim)
             if layer is points:  # above the marker, not on it
@@ -418,6 +412,20 @@ def show_names(
                 "translation": translation,
                 "visible": layer.text.visible,  # a person's choice
             }
+
+
+def _first_names(
+    layer: Points | Shapes, names: Mapping[int, str], geometry: FrameGeometry
+) -> list[str]:
+    """Return a name for the first marker of an object on each frame, empty for the others."""
+    shown: list[str] = []
+    named: set[PromptKey] = set()
+    for obj_id, marker in zip(object_ids(layer), layer.data, strict=True):
+        first = np.atleast_2d(np.asarray(marker, dtype=np.float64))[:1]
+        key = (int(obj_id), int(geometry.to_pixel(first).frame_idx[0]))
+        shown.append("" if key in named else names.get(key[0], ""))
+        named.add(key)
+    return shown
 
 
 def show_some(points: Points, shapes: Shapes, hidden: frozenset[int]) -> None:
