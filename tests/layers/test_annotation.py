@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from napari_sam2.layers import label_writer
 from napari_sam2.layers.geometry import FrameGeometry
+from napari_sam2.layers.navigation import place_of
 from napari_sam2.session.prompts import FramePrompts
 
 
@@ -207,6 +208,20 @@ def test_a_removed_object_takes_its_markers_along(bench) -> None:
     assert here.layers.points.features["obj_id"].tolist() == [2]
     assert here.ask() == 0
     here.assert_shown()
+
+
+def test_where_an_object_is_shown(bench) -> None:
+    session = bench().session
+    assert place_of(session, 1) is None
+    session.new_object()
+    assert place_of(session, 1) is None
+    session.add_box(1, 5, (4, 6, 10, 18))
+    session.add_mask(1, 2, np.zeros((48, 64), bool))
+    list(session.propagate())
+    assert place_of(session, 1) == (2, None)  # absent there
+    session.lock(1, 5)
+    session.set_prompts(1, 2)
+    assert place_of(session, 1) == (5, (7.0, 12.0))
 
 
 def test_detached_layers_stay_as_they_are(bench) -> None:

@@ -76,6 +76,23 @@ def neighbouring_object(session: Session, obj_id: int | None, *, forward: bool) 
     return beyond[-1] if beyond else ids[-1]
 
 
+def place_of(session: Session, obj_id: int) -> tuple[int, tuple[float, float] | None] | None:
+    """Return where an object is prompted first, else known first: the frame, and y, x in it.
+
+    None if it has neither prompt nor mask, no pixel where it is absent.
+    """
+    state = session.document.objects.get(obj_id)
+    frames = () if state is None else state.prompts or state.masks
+    if state is None or not frames:
+        return None
+    frame_idx = min(frames)
+    mask = state.masks.get(frame_idx)
+    if mask is None or mask.is_empty:
+        return frame_idx, None
+    top, left, bottom, right = mask.box
+    return frame_idx, ((top + bottom) / 2, (left + right) / 2)
+
+
 def pixel_under(
     image: Image,
     frames: geo.FrameGeometry,

@@ -302,17 +302,11 @@ class OpenSession(QObject):
 
     def show_object(self, obj_id: int) -> None:
         """Show the first prompt of an object, or its first mask."""
-        state = self.session.document.objects.get(obj_id)
-        frames = [] if state is None else sorted(state.prompts) or sorted(state.masks)
-        if state is None or not frames:
+        place = navigation.place_of(self.session, obj_id)
+        if place is None:
             self.told.emit("This object has no prompt and no mask yet. ")
-            return
-        mask = state.masks.get(frames[0])
-        yx = None
-        if mask is not None and not mask.is_empty:
-            height, width = mask.logits.shape
-            yx = (mask.top + height / 2, mask.left + width / 2)
-        self.show_frame(frames[0], yx)
+        else:
+            self.show_frame(*place)
 
     def show_frame(self, frame_idx: int, yx: tuple[float, float] | None = None) -> None:
         """Move the viewer to a frame, and to a pixel of it."""
