@@ -246,56 +246,52 @@ def test_one_sentence(error, words) -> None:
     assert sentence.endswith(".")
 
 
+class Loading:
+    """Something unattended that a request is about, which ends when it is let."""
+
+    def __init__(self, jobs: Jobs, fails_with: Exception | None = None) -> None:
+        self.gate = threading.Event()
+        self._jobs, self._error = jobs, fails_with
+        self._begun = threading.Event()
+        self.rest: list[str] = []
+        """What was done behind it."""
+        jobs.ask("prompt", self._load)
+        assert self._begun.wait(10)
+
+    def end(self) -> None:
+        """Let it end after the worker was stopped, and the thread with it."""
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
+        self.gate.set()
+        thread.join(10)
+
+    def _load(self) -> None:
+        with self._jobs.unattended():
+            self._begun.set()
+            self.gate.wait(20)
+            if self._error is not None:
+                raise self._error
+        self.rest.append("answer")
+
+
 def test_the_end_does_not_wait_for_what_is_unattended(jobs, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(jobs_module, "_PATIENCE", 30.0)  # longer than the gate stays closed
-    heard, begun, gate, rest = Heard(jobs), threading.Event(), threading.Event(), []
-
-    def load() -> None:
-        with jobs.unattended():
-            begun.set()
-            gate.wait(20)
-        rest.append("answer")
-
-    jobs.ask("prompt", load)
-    assert begun.wait(10)
+    heard, loading = Heard(jobs), Loading(jobs)
     jobs.stop()
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
-    gate.set()
-    thread.join(10)
-    assert rest == []
+    loading.end()
+    assert loading.rest == []
     assert heard.done == []
 
 
 def test_what_fails_when_all_is_over_is_no_news(jobs, qtbot, caplog) -> None:
-    begun, gate = threading.Event(), threading.Event()
-
-    def load() -> None:
-        with jobs.unattended():
-            begun.set()
-            gate.wait(20)
-            raise ValueError("half of a library")
-
-    jobs.ask("prompt", load)
-    assert begun.wait(10)
+    loading = Loading(jobs, fails_with=ValueError("half of a library"))
     jobs.stop()
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "napari-sam2"]
-    gate.set()
-    thread.join(10)
+    loading.end()
     assert caplog.text == ""
 
 
 def test_a_file_that_is_owed_waits_for_what_is_unattended(jobs, qtbot) -> None:
-    begun, gate, done = threading.Event(), threading.Event(), []
-
-    def load() -> None:
-        with jobs.unattended():
-            begun.set()
-            gate.wait(20)
-        done.append("answer")
-
-    jobs.ask("prompt", load)
-    assert begun.wait(10)
-    jobs.ask("file", partial(done.append, "file"), owed=True)
-    threading.Timer(0.2, gate.set).start()
+    loading = Loading(jobs)
+    jobs.ask("file", partial(loading.rest.append, "file"), owed=True)
+    threading.Timer(0.2, loading.gate.set).start()
     jobs.stop()
-    assert done == ["answer", "file"]
+    assert loading.rest == ["answer", "file"]
