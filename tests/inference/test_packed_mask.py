@@ -37,6 +37,18 @@ def test_packing_is_exact(mask: NDArray[np.bool_]) -> None:
         assert packed != PackedMask.pack(other)
 
 
+@given(
+    arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)),
+    st.tuples(*[st.integers(-15, 15)] * 2, *[st.integers(1, 20)] * 2),
+)
+def test_a_rectangle_is_cut_as_out_of_the_frame(
+    mask: NDArray[np.bool_], place: tuple[int, int, int, int]
+) -> None:
+    top, left, height, width = place
+    wide = np.pad(mask, 40)[top + 40 :, left + 40 :]
+    np.testing.assert_array_equal(PackedMask.pack(mask).cut(*place), wide[:height, :width])
+
+
 def test_it_stands_for_an_array() -> None:
     mask = np.eye(5, 7) > 0
     packed = PackedMask.pack(mask)

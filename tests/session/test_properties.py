@@ -206,6 +206,7 @@ def test_stored_masks_are_exact(data: st.DataObject) -> None:
     labels = compose_labels([(5, stored)], 12, 14, np.dtype(np.uint16))
     np.testing.assert_array_equal(labels, whole * 5)
     np.testing.assert_array_equal(store_drawn(PackedMask.pack(whole)).to_array(12, 14), whole)
+    assert stored.packed(12, 14) == PackedMask.pack(whole)
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=6))

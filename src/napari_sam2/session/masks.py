@@ -80,6 +80,12 @@ class StoredMask:
         mask[self.top : self.top + rows, self.left : self.left + columns] = self.logits > 0
         return mask
 
+    def packed(self, height: int, width: int) -> PackedMask:
+        """Return the mask of the whole frame as it is handed to the network."""
+        inside = self.logits > 0
+        bits = np.packbits(inside)
+        return PackedMask((height, width), self.top, self.left, inside.shape, bits)
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_sam2.session.history import Direction
 from napari_sam2.session.intensities import as_seen
 from napari_sam2.session.masks import (
@@ -24,6 +22,7 @@ from napari_sam2.session.settings import SessionSettings
 
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
+    from sam2_backbone.inference.packed_mask import PackedMask
 
 
 _PREVIEW_ID = -1  # no person's object
@@ -218,17 +217,18 @@ class Segmentation:
 
     def _tell(self, state: ObjectState, frame_idx: int, mask: StoredMask) -> None:
         """Have the predictor take a mask for the answer to a frame's prompts."""
-        whole = mask.to_array(self.source.height, self.source.width)
-        self._require().answer(self._state, frame_idx, state.obj_id, mask=whole)
+        self._require().answer(self._state, frame_idx, state.obj_id, mask=self._packed(mask))
 
     def _look_alike(self, one: StoredMask, other: StoredMask) -> bool:
-        size = (self.source.height, self.source.width)
-        return np.array_equal(one.to_array(*size), other.to_array(*size))
+        return self._packed(one) == self._packed(other)
+
+    def _packed(self, mask: StoredMask) -> PackedMask:
+        return mask.packed(self.source.height, self.source.width)
 
     def _load(self, state: ObjectState, frame_idxs: Sequence[int]) -> None:
         """Put tracked masks into the predictor's memory."""
         for frame_idx in frame_idxs:
-            mask = state.masks[frame_idx].to_array(self.source.height, self.source.width)
+            mask = self._packed(state.masks[frame_idx])
             self._require().load_mask(self._state, frame_idx, state.obj_id, mask)
 
 

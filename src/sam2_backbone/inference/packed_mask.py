@@ -80,6 +80,17 @@ class PackedMask:
         mask[self.top : self.top + rows, self.left : self.left + columns] = self.box()
         return mask
 
+    def cut(self, top: int, left: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Return a rectangle of the frame, which may reach beyond it: there is nothing."""
+        part = np.zeros((height, width), np.bool_)
+        rows, columns = self.box_shape
+        y0, y1 = max(self.top, top), min(self.top + rows, top + height)
+        x0, x1 = max(self.left, left), min(self.left + columns, left + width)
+        if y0 < y1 and x0 < x1:
+            inside = self.box()[y0 - self.top : y1 - self.top, x0 - self.left : x1 - self.left]
+            part[y0 - top : y1 - top, x0 - left : x1 - left] = inside
+        return part
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the mask as NumPy asks for it."""
         if copy is False:

@@ -225,7 +225,7 @@ class VideoPredictor:
 
     @torch.inference_mode()
     def load_mask(
-        self, state: VideoState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor
+        self, state: VideoState, frame_idx: int, obj_id: int, mask: ArrayLike | Tensor | PackedMask
     ) -> None:
         """Restore a filled-in frame of a prompted object from its (H, W) mask."""
         state.check_frame(frame_idx)
@@ -237,7 +237,7 @@ class VideoPredictor:
             view = next_view(state, item, frame_idx, reverse=backward)
         else:
             view = mask_view(state, extent)
-        cut = view.crop(packed.to_array(), mirror=False)
+        cut = packed.cut(view.top, view.left, view.height, view.width)
         part = torch.from_numpy(cut.astype("float32"))[None, None]
         side = self.model.config.low_res_size
         low_res = torch.nn.functional.interpolate(
