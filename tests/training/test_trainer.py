@@ -18,7 +18,7 @@ from sam2_backbone.training.batches import StepBatches
 from sam2_backbone.training.command import tensorboard_writer
 from sam2_backbone.training.dense import DenseHead
 from sam2_backbone.training.losses import LossWeights
-from sam2_backbone.training.progress import read_curves
+from sam2_backbone.training.progress import append_row, read_curves
 from sam2_backbone.training.step import StepLoss
 from sam2_backbone.training.trainer import Trainer, new_network
 from sam2_backbone.variants import TEST_CONFIG
@@ -91,8 +91,11 @@ def test_a_resumed_run_takes_the_same_steps(tmp_path: Path) -> None:
     broken = Trainer(TEST_CONFIG, [discs()], ARGS, tmp_path / "broken")
     _steps(broken, 2)
     broken.save()
+    for step in (1, 2, 3):  # the last one was reported after the checkpoint
+        append_row(tmp_path / "broken" / "log.csv", step, step / 10, {"loss": float(step)})
     resumed = Trainer(TEST_CONFIG, [discs()], ARGS, tmp_path / "broken")
     resumed.resume()
+    assert read_curves(tmp_path / "broken" / "log.csv") == {"loss": ([0.1, 0.2], [1.0, 2.0])}
     _steps(resumed, 2)
     assert resumed.step == 4
     for (name, a), b in zip(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,18 @@ def append_row(path: Path, step: int, minutes: float, means: Mapping[str, float]
         writer = csv.writer(table)
         for name, value in sorted(means.items()):
             writer.writerow((step, f"{minutes:.3f}", name, f"{value:.5f}"))
+
+
+def forget_rows_after(path: Path, step: int) -> None:
+    """Take back what the table says of later steps: they are taken once more."""
+    if not path.exists():
+        return
+    with path.open(newline="") as table:
+        kept = [row for row in csv.reader(table) if len(row) == 4 and int(row[0]) <= step]
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="") as table:
+        csv.writer(table).writerows(kept)
+    os.replace(part, path)
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:

@@ -31,7 +31,7 @@ from sam2_backbone.training.dense import DenseHead
 from sam2_backbone.training.depthwise import differentiate_depthwise_in_float32
 from sam2_backbone.training.engine import Engine, OneDevice
 from sam2_backbone.training.pretrained import load_pretrained_trunk
-from sam2_backbone.training.progress import Means, append_row, draw_curves
+from sam2_backbone.training.progress import Means, append_row, draw_curves, forget_rows_after
 from sam2_backbone.training.samples import SampleSheet
 from sam2_backbone.training.step import StepLoss, StepResult
 
@@ -197,6 +197,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["fused"] = True
         self.step, self.minutes = int(state["step"]), float(state["minutes"])
+        if self.engine.rank == 0:
+            forget_rows_after(self.out / LOG, self.step)
 
     # the loop
 
