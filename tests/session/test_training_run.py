@@ -148,6 +148,9 @@ def _write_run(out: Path) -> None:
     (out / "samples").mkdir(parents=True)
     for name in ("checkpoint.pt", "weights.safetensors", "samples/step_000040.png"):
         (out / name).write_bytes(b"")
+    earlier = out / "samples" / "step_000900.png"
+    earlier.write_bytes(b"")
+    os.utime(earlier, (1e9, 1e9))
     (out / "args.json").write_text('{"minutes": 30.0, "seed": 0}')
     (out / "log.csv").write_text("20,1.500,loss,2.0\n40,3.500,click,0.5\n40,3.500,loss,1.0\n60,4.")
 

@@ -148,7 +148,8 @@ def read_progress(out: Path) -> RunProgress:
     total = None
     with suppress(OSError, ValueError, KeyError, TypeError):
         total = float(json.loads((out / _RECIPE).read_text(encoding="utf-8"))["minutes"])
-    sheets = sorted((out / "samples").glob("step_*.png"))
+    # by time: those of an earlier run in this folder may be of later steps
+    sheets = sorted((out / "samples").glob("step_*.png"), key=lambda path: path.stat().st_mtime)
     weights = out / _WEIGHTS
     return RunProgress(
         step,
