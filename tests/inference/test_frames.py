@@ -110,3 +110,21 @@ def test_all_channels_count_for_the_range(monkeypatch: pytest.MonkeyPatch) -> No
     pixels = np.zeros((1, 10, 30, 3), np.uint16)
     pixels[..., 1], pixels[..., 2] = 1000, 3000
     assert robust_value_range(as_frame_source(pixels)) == (0, 3000)
+
+
+class Damaged:
+    """A lazy array whose file is damaged behind the first frame."""
+
+    shape, dtype = (3, 6, 5), np.dtype(np.uint8)
+
+    def __getitem__(self, frame_idx: int) -> np.ndarray:
+        if frame_idx:
+            raise RuntimeError("bad data")
+        return np.zeros((6, 5), np.uint8)
+
+
+def test_a_damaged_frame_is_named() -> None:
+    source = as_frame_source(Damaged())
+    assert source.read(0).shape == (6, 5)
+    with pytest.raises(FrameReadError, match=r"frame 2 cannot be read \(bad data\)"):
+        source.read(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.frame_source import layer_channel, layer_frame_source
 from napari_sam2.layers.geometry import FrameGeometry, choose_geometry
 from napari_sam2.session.intensities import Channel
+from sam2_backbone.errors import FrameReadError
 
 
 def source_of(image: Image, frame_axis: int | None = None):
@@ -83,3 +85,14 @@ def test_no_pixels_are_refused() -> None:
     empty = Image(np.zeros((0, 8, 8)), contrast_limits=(0, 1))
     with pytest.raises(LayerRefusedError, match="no pixels"):
         layer_frame_source(empty, FrameGeometry((0, 8, 8), 0))
+
+
+def test_a_damaged_frame_is_named() -> None:
+    def fail() -> np.ndarray:
+        raise RuntimeError("bad data")
+
+    frames = [da.zeros((8, 9)), da.from_delayed(dask.delayed(fail)(), (8, 9), float)]
+    image = Image(da.stack(frames), contrast_limits=(0, 1))
+    source = layer_frame_source(image, FrameGeometry((2, 8, 9), 0))
+    with pytest.raises(FrameReadError, match=r"frame 1 cannot be read \(bad data\)"):
+        source.read(1)

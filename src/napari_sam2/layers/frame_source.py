@@ -12,6 +12,7 @@ from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.session.intensities import Channel
 from napari_sam2.session.planes import Plane
+from sam2_backbone.inference.frames import frame_at
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -65,7 +66,7 @@ class LayerFrameSource:
             raise IndexError(
                 f"frame_idx must lie between 0 and {self.num_frames - 1}, not {frame_idx}."
             )
-        frame = np.asarray(self._array[self._geometry.index(frame_idx)])
+        frame = frame_at(self._array, self._geometry.index(frame_idx), frame_idx)
         return frame[..., :3] if self.is_rgb else frame
 
 

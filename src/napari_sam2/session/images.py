@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError
-from sam2_backbone.inference.frames import as_frame_source, image_source, sampled_frames
+from sam2_backbone.inference.frames import as_frame_source, frame_at, image_source, sampled_frames
 from sam2_backbone.inference.video_file import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class StackedFrames:
 
     def read(self, frame_idx: int) -> Any:
         """Read one frame (H, W, C) and nothing else."""
-        return np.asarray(self._array[frame_idx])
+        return frame_at(self._array, frame_idx, frame_idx)
 
 
 def num_channels_of(source: FrameSource) -> int:

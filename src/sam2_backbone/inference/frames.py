@@ -74,7 +74,7 @@ class ArrayFrames:
 
     def read(self, frame_idx: int) -> NDArray[np.generic]:
         """Read one frame and nothing else."""
-        return np.asarray(self._array[frame_idx])  # type: ignore[index]
+        return frame_at(self._array, frame_idx, frame_idx)
 
 
 class _ReadFrames:
@@ -187,6 +187,24 @@ def robust_value_range(source: FrameSource) -> tuple[float, float]:
     if high <= low:
         low, high = float(finite.min()), float(finite.max())
     return low, high
+
+
+def frame_at(array: object, place: object, frame_idx: int) -> NDArray[np.generic]:
+    """Read what lies at a place of an array of any kind.
+
+    Raises
+    ------
+    FrameReadError
+        If its file is damaged or out of reach, in whatever way its reader says so.
+    """
+    try:
+        return np.asarray(array[place])  # type: ignore[index]
+    except (FrameReadError, MemoryError, IndexError):
+        raise
+    except Exception as error:
+        raise FrameReadError(
+            f"frame {frame_idx} cannot be read ({error or type(error).__name__})"
+        ) from error
 
 
 def sampled_frames(source: FrameSource, most: int) -> Iterator[NDArray[np.generic] | Exception]:
