@@ -15,6 +15,7 @@ from PIL import Image
 
 import napari_sam2
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session import files
 from napari_sam2.session.errors import ImageMismatchError, ImageReadError, SessionFileError
 from napari_sam2.session.images import read_array
 from napari_sam2.session.session import Session
@@ -219,6 +220,22 @@ def test_track_a_session_file(tmp_path: Path) -> None:
     tracked = track(MOVIE, tmp_path / "session.json")
     for frame_idx in range(8):
         np.testing.assert_array_equal(tracked[frame_idx], session.labels(frame_idx))
+
+
+def test_large_files_of_others_are_not_read_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(MOVIE, predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 0, (12, 12))
+    session.save(tmp_path / "session.json")
+    (tmp_path / "video_manual.json").write_text(json.dumps({"masklet": ["0"] * 10_000}))
+    read: list[int] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: read.append(len(text)) or loads(text))
+    assert not files.is_session(tmp_path / "video_manual.json")
+    session.save(tmp_path / "session.json")
+    assert max(read, default=0) < 20_000
+    assert files.is_session(tmp_path / "session.json")
 
 
 def test_another_answer_of_a_session_file_is_followed(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import json
 import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _FORMAT = "napari-sam2 session"
 _FORMAT_VERSION = 2
+#: Characters of a session file that hold its format, which is written first.
+_BEGINNING = 256
 #: Formats that can be read: 1 holds whole frames of mask prompts.
 _READABLE = (1, 2)
 
@@ -222,7 +225,7 @@ def read(path: Path) -> SavedSession:
     SessionFileError
         It is missing, damaged, of a later version, or no session.
     """
-    tree = _read_json(path)
+    tree = read_json(path)
     if not isinstance(tree, dict) or tree.get("format") != _FORMAT:
         raise SessionFileError(f"{path} is not a session of napari-sam2.")
     if tree.get("version") not in _READABLE:
@@ -257,26 +260,41 @@ def _decode_placement(row: Mapping[str, Any] | None) -> Placement | None:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a JSON file says of itself that it is a session."""
-    tree = _read_json(path)
-    return isinstance(tree, dict) and tree.get("format") == _FORMAT
+    """Whether a file says of itself, as its first word, that it is a session; no more is read."""
+    with _readable(path), path.open(encoding="utf-8", errors="replace") as file:
+        return _FORMAT in file.read(_BEGINNING)
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """
+    Return what a JSON file holds.
+
+    Raises
+    ------
+    SessionFileError
+        It is missing, unreadable, or no JSON.
+    """
+    with _readable(path):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SessionFileError(f"{path} is not valid JSON.") from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        yield
     except FileNotFoundError as error:
         raise SessionFileError(f"There is no file {path}.") from error
     except OSError as error:
         raise SessionFileError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise SessionFileError(f"{path} is not valid JSON.") from error
 
 
 def _arrays_of(path: Path) -> Path | None:
     """Return the arrays of the session that `path` holds now, if it is one."""
     try:
-        tree = _read_json(path)
+        tree = read_json(path) if is_session(path) else None
     except SessionFileError:
         return None
     if not isinstance(tree, dict) or tree.get("format") != _FORMAT:

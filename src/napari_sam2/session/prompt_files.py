@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -127,7 +126,7 @@ def read_prompts(path: Path) -> list[PromptRecord]:
             for obj_id, state in document.objects.items()
             for frame_idx, prompts in state.prompts.items()
         ]
-    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree = files.read_json(path)
     if not isinstance(tree, list):
         raise SessionFileError(f"{path} must hold a list of prompts, or be a session file.")
     return [_read_record(path, number, row) for number, row in enumerate(tree)]
