@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -106,7 +107,8 @@ def test_a_resumed_run_takes_the_same_steps(tmp_path: Path) -> None:
 
 def test_a_run_learns_and_exports_weights_that_open(tmp_path: Path) -> None:
     args = replace(ARGS, minutes=0.15, learning_rate=2e-3)
-    trainer = Trainer(TEST_CONFIG, [discs()], args, tmp_path)
+    # on a busy machine it takes as many steps
+    trainer = Trainer(TEST_CONFIG, [discs()], args, tmp_path, timer=time.process_time)
     trainer.run()
     losses = read_curves(tmp_path / "log.csv")["loss"][1]
     assert len(losses) > 6
