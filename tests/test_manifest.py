@@ -89,6 +89,7 @@ def test_every_promised_format_is_read_and_written(manifest: PluginManifest) -> 
     for name, chosen in wanted.items():
         assert writers[name].layer_types == ["labels"]
         suffixes = writers[name].filename_extensions
+        # a labels layer saved as .tif stays napari's
         assert suffixes == ([chosen.suffix] if chosen.suffix else [])
     # a .json without a word is a session, for napari takes the first that fits
     assert next(iter(writers)) == "write_session"
