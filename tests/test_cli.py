@@ -164,6 +164,7 @@ def test_replay(command: Command) -> None:
         ("coco", "movie_coco.json", ""),
         ("sav", "movie_manual.json", ""),
         ("sav-folders", "movie_sav", "Annotations_6fps/movie/005/00007.png"),
+        ("trackmate", "movie_trackmate.xml", ""),
         ("movie", "movie_overlay.mp4", ""),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import napari
 import numpy as np
@@ -24,7 +25,7 @@ from sam2_backbone.inference.video_file import VideoFile
 
 STACK = moving_discs()
 NAMES = {"ctc": "01_RES", "geff": "a.geff", "coco": "a.json", "sav": "a_manual.json",
-         "sav-folders": "a_sav", "movie": "a.mp4"}  # fmt: skip
+         "sav-folders": "a_sav", "trackmate": "a.xml", "movie": "a.mp4"}  # fmt: skip
 
 
 @pytest.fixture
@@ -61,6 +62,8 @@ def check(tmp_path, session) -> None:
     (clip,) = find_clips(tmp_path / "a_sav")
     assert open_masks(clip.masks).frames == tuple(range(8))
     assert len(list(clip.frames.glob("*.jpg"))) == 8
+    spots = ElementTree.parse(tmp_path / "a.xml").getroot().find("Model/AllSpots")
+    assert spots.get("nspots") == "16"
     assert VideoFile(tmp_path / "a.mp4").num_frames == 8
 
 
@@ -125,7 +128,7 @@ def test_napari_saves_labels_of_the_panel(tracked, messages, tmp_path, monkeypat
     titles = {"SA-V masklets": "sav", "COCO": "coco", "GEFF, a graph of tracks": "geff",
               "Cell Tracking Challenge, a folder": "ctc",
               "SA-V frames and masks, a folder": "sav-folders",
-              "Overlay movie": "movie"}  # fmt: skip
+              "TrackMate": "trackmate", "Overlay movie": "movie"}  # fmt: skip
     assert set(entries) == {"SAM 2 session", *titles}
     for title, name in titles.items():
         typed = str(tmp_path / NAMES[name]).removesuffix(".geff")

@@ -264,11 +264,11 @@ def test_a_graph_of_another_program(tmp_path, zarr_format, directed) -> None:
     path = write_graph(tmp_path / "a.geff", nodes, edges, zarr_format, directed=directed)
     assert is_graph(path)
     found = read_graph(path)
-    assert found.names == ("t", "x", "y")
-    assert (found.scale, found.offset) == ((1, 0.5, 1), (0, 3, 0))
+    assert found.names == ("t", "y", "x")  # as images have them
+    assert (found.scale, found.offset) == ((1, 1, 0.5), (0, 0, 3))
     assert found.units == ("second", "micrometer", "micrometer")
     pieces = {}
-    for track, t, x, y in found.rows.tolist():
+    for track, t, y, x in found.rows.tolist():
         assert y == 1.5
         pieces.setdefault(int(track), []).append((t, x))
     by_path = {tuple(path): track for track, path in pieces.items()}
@@ -295,6 +295,22 @@ def test_tracklets_of_a_graph_keep_their_numbers(tmp_path) -> None:
     assert set(read_graph(path).rows[:, 0]) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("depth", [[0.0, 0.0], [0.0, 4.0]])
+def test_a_depth_that_is_flat_is_no_axis(tmp_path, depth) -> None:
+    """As graphs made of TrackMate's files have it; names are theirs, too."""
+    names = [f"POSITION_{letter}" for letter in "XYZT"]
+    axes = [{"name": name, "type": "space"} for name in names[:3]]
+    axes.append({"name": names[3], "type": "time"})
+    nodes = dict(zip(["ids", *names], [[0, 1], [1.0, 2.0], [3.0, 4.0], depth, [0, 1]], strict=True))
+    found = read_graph(write_graph(tmp_path / "a.geff", nodes, [[0, 1]], axes=axes))
+    if depth[1]:
+        assert found.names == ("POSITION_T", "POSITION_Z", "POSITION_Y", "POSITION_X")
+        assert found.rows.tolist() == [[1, 0, 0, 3, 1], [1, 1, 4, 4, 2]]
+    else:
+        assert found.names == ("POSITION_T", "POSITION_Y", "POSITION_X")
+        assert found.rows.tolist() == [[1, 0, 3, 1], [1, 1, 4, 2]]
+
+
 def test_label_images_that_a_graph_names(tmp_path) -> None:
     nodes = {"ids": [0], "t": [0], "y": [0.0], "x": [0.0]}
     related = [{"type": "image", "path": "../raw"}, {"type": "labels", "path": "../labels.zarr"}]
@@ -307,7 +323,7 @@ def test_label_images_that_a_graph_names(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "edges", "said", "says"),
     [
-        ({"ids": [], "t": [], "y": [], "x": []}, [], {}, "without a node"),
+        ({"ids": [], "t": [], "y": [], "x": []}, [], {}, "it has no node"),
         ({"ids": [1], "t": [0], "y": [0.0], "x": [0.0]}, [[1, 2]], {}, "edges to nodes"),
         ({"ids": [1], "t": [0], "y": [0.0]}, [], {}, "cannot be read as a GEFF"),
         ({"ids": [1], "t": [0, 1], "y": [0.0], "x": [0.0]}, [], {}, "t has the shape"),

@@ -15,13 +15,14 @@ from napari_sam2.session.export_ctc import write_tracks
 from napari_sam2.session.export_geff import write_graph
 from napari_sam2.session.export_movie import check_encoder, write_movie
 from napari_sam2.session.export_sav import write_folders, write_masklets
+from napari_sam2.session.export_trackmate import write_tracks as write_spots
 from napari_sam2.session.measurements import Calibration
 from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.own_folders import check_free
 from napari_sam2.session.result_masks import ResultMasks
 
 # what nobody means for the name of a folder
-_OF_FILES = (".tif", ".tiff", ".zarr", ".json", ".geff", ".png", ".mp4")
+_OF_FILES = (".tif", ".tiff", ".zarr", ".json", ".geff", ".png", ".mp4", ".xml")
 
 Write = Callable[[ResultMasks, Path, Calibration], Iterator[int]]
 
@@ -81,6 +82,7 @@ FORMATS = {
         ExchangeFormat("coco", "COCO", ".json", "_coco.json", write_annotations),
         ExchangeFormat("sav", "SA-V masklets", ".json", "_manual.json", write_masklets),
         ExchangeFormat("sav-folders", "SA-V frames and masks", "", "_sav", write_folders),
+        ExchangeFormat("trackmate", "TrackMate", ".xml", "_trackmate.xml", write_spots),
         ExchangeFormat(
             MOVIE, "Overlay movie", ".mp4", "_overlay.mp4", write_movie, (".tif", ".tiff")
         ),

@@ -16,6 +16,7 @@ from sam2_backbone.errors import AnnotationError
 Rows = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
+_ORDER = "zyx"  # of the axes of an image
 _MOST_AXES, _FEWEST_AXES = 4, 3
 
 
@@ -74,14 +75,17 @@ def read_graph(folder: Path) -> GraphTracks:
     try:
         group: Any = zarr.open_group(str(folder), mode="r")
         ids = np.asarray(group["nodes/ids"])
+        if not len(ids):
+            raise ValueError("it has no node, so there are no tracks in it")
         places = [_values(group, axis["name"], len(ids)) for axis in axes]
+        if len(axes) == _MOST_AXES and axes[0]["type"] == "time" and np.ptp(places[1]) == 0:
+            # the depth of a flat movie, which the image has no axis for
+            del axes[1], places[1]
         rows = np.stack(places, axis=1).astype(np.float64)
         edges = np.asarray(group["edges/ids"]).reshape(-1, 2)
         given = _tracklets(group, said, len(ids))
     except (KeyError, ValueError, TypeError, OSError) as error:
         raise AnnotationError(f"{folder} cannot be read as a GEFF: {error}.") from error
-    if not len(ids):
-        raise AnnotationError(f"{folder} is a graph without a node: there are no tracks in it.")
     ends = _places_of(ids, edges, folder)
     # an edge of an undirected graph may point backwards
     late = rows[ends[:, 0], 0] > rows[ends[:, 1], 0]
@@ -113,9 +117,12 @@ def _said(folder: Path) -> dict[str, Any] | None:
 
 
 def _axes(axes: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Return the frame's axis, then those of space in their order."""
+    """Return the frame's axis, then those of space: as images have them where names end so."""
     time = [axis for axis in axes if axis.get("type") == "time"]
     space = [axis for axis in axes if axis.get("type") == "space"]
+    letters = [str(axis["name"])[-1:].lower() for axis in space]
+    if set(letters) <= set(_ORDER) and len(set(letters)) == len(letters):
+        space.sort(key=lambda axis: _ORDER.index(str(axis["name"])[-1:].lower()))
     # in a stack of slices the first axis of space is that of the frames
     found = time[:1] + space
     if not _FEWEST_AXES <= len(found) <= _MOST_AXES:

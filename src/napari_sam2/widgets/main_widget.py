@@ -220,7 +220,8 @@ class AnnotateWidget(QWidget):
         path
             A file or folder, as the format has it.
         format_name
-            ``"ctc"``, ``"geff"``, ``"coco"``, ``"sav"``, ``"sav-folders"`` or ``"movie"``.
+            ``"ctc"``, ``"geff"``, ``"coco"``, ``"sav"``, ``"sav-folders"``, ``"trackmate"`` or
+            ``"movie"``.
         style
             How a movie looks.
         """
