@@ -57,9 +57,8 @@ class ResultsPanel(QWidget):
         button = QPushButton("Export movie …")
         button.clicked.connect(partial(self._ask, MOVIE))
         self._does.append((button, "The image with outlines and numbers of the objects, as MP4."))
-        grid.addWidget(button, 3, 0)
         self._rate, self._fill = QDoubleSpinBox(), QCheckBox("fill")
-        grid.addLayout(self._movie_choices(), 3, 1)
+        grid.addLayout(self._movie_row(button), 3, 0, 1, 2)
         grid.setRowStretch(4, 1)
         self.show_ready("")
 
@@ -74,7 +73,7 @@ class ResultsPanel(QWidget):
             button.setEnabled(not hindrance)
             button.setToolTip(hindrance or does)
 
-    def _movie_choices(self) -> QHBoxLayout:
+    def _movie_row(self, button: QPushButton) -> QHBoxLayout:
         self._rate.setRange(0, 120)
         self._rate.setDecimals(0)
         self._rate.setSuffix(" frames/s")
@@ -85,6 +84,7 @@ class ResultsPanel(QWidget):
         )
         self._fill.setToolTip("Tint the objects inside their outlines.")
         row = QHBoxLayout()
+        row.addWidget(button, 1)
         row.addWidget(self._rate, 1)
         row.addWidget(self._fill)
         return row
