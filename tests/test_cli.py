@@ -164,6 +164,8 @@ def test_replay(command: Command) -> None:
         ("coco", "movie_coco.json", ""),
         ("sav", "movie_manual.json", ""),
         ("sav-folders", "movie_sav", "Annotations_6fps/movie/005/00007.png"),
+        ("trackmate", "movie_trackmate.xml", ""),
+        ("movie", "movie_overlay.mp4", ""),
     ],
 )
 def test_track_for_other_programs(command: Command, name: str, made: str, inside: str) -> None:
@@ -195,6 +197,24 @@ def test_replay_for_other_programs(command: Command) -> None:
     Path("sav").mkdir()
     wrong = command("replay", "work.json", "--format", "sav-folders", "-o", "sav", "--overwrite")
     assert_refused(wrong, 2, "is not replaced")
+
+
+def test_movies_look_as_they_are_asked_to(command: Command) -> None:
+    said = ("track", "movie.tif", "--labels", "labels.tif", "--format", "movie", "-o", "a.tif")
+    assert command(*said)[0] == 0
+    plain = tifffile.imread("a.tif")
+    assert command(*said, "--overwrite", "--fill", "--fps", "4")[0] == 0
+    with tifffile.TiffFile("a.tif") as file:
+        assert file.shaped_metadata[0]["fps"] == 4
+        assert (file.asarray() != plain).any()
+
+
+def test_movies_need_what_is_not_installed(command: Command, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    said = ("track", "movie.tif", "--labels", "labels.tif", "--format", "movie")
+    # before anything is tracked
+    assert_refused(command(*said), 1, "needs PyAV: pip install 'napari-sam2[video]'")
+    assert command(*said, "-o", "a.tif")[0] == 0
 
 
 def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
@@ -233,6 +253,9 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
         (["everything", "cell.tif", "--window", "64"], 2, "--window"),
         (["segment", "cell.tif", "--point", "1,1", "--format", "ctc"], 2, "--format"),
         (["track", "movie.tif", "--labels", "labels.tif", "--format", "xml"], 2, "invalid choice"),
+        (["track", "movie.tif", "--labels", "labels.tif", "--fps", "5"], 2, "--format movie"),
+        (["replay", "work.json", "--format", "ctc", "--fill"], 2, "--format movie"),
+        (["replay", "work.json", "--format", "movie", "--fps", "0"], 2, "0.1 to 240"),
         (["train", ".", "--out", "run", "--minutes", "0"], 2, "above 0"),
         (["train", ".", "--out", "run", "--rate", "3"], 2, "between 0 and 1"),
         (["train", ".", "--out", "run", "--favour", "nuclei"], 2, "KIND=FACTOR"),

@@ -77,10 +77,10 @@ def test_every_promised_format_is_read_and_written(manifest: PluginManifest) -> 
 
     contributions = manifest.contributions
     readers = {reader.command.partition(".")[2]: reader for reader in contributions.readers}
-    assert set(readers) == {"read_session", "read_sav", "read_video", "read_folder"}
+    assert set(readers) == {"read_session", "read_sav", "read_coco", "read_video", "read_folder"}
     patterns = {f"*{suffix}" for suffix in VIDEO_SUFFIXES}
     assert set(readers["read_video"].filename_patterns) == patterns
-    # folders are those of SA-V, or of images; nothing else is taken for one
+    # one entry for all kinds of folders, of which napari asks for every one
     assert [name for name, row in readers.items() if row.accepts_directories] == ["read_folder"]
     assert not readers["read_folder"].filename_patterns
     writers = {writer.command.partition(".")[2]: writer for writer in contributions.writers}
@@ -89,6 +89,7 @@ def test_every_promised_format_is_read_and_written(manifest: PluginManifest) -> 
     for name, chosen in wanted.items():
         assert writers[name].layer_types == ["labels"]
         suffixes = writers[name].filename_extensions
+        # a labels layer saved as .tif stays napari's
         assert suffixes == ([chosen.suffix] if chosen.suffix else [])
     # a .json without a word is a session, for napari takes the first that fits
     assert next(iter(writers)) == "write_session"

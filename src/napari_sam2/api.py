@@ -17,6 +17,7 @@ from napari_sam2.session.history import Direction
 from napari_sam2.session.images import is_array_file, open_frames, read_array
 from napari_sam2.session.label_files import check_target, streamed_zarr, write_labels
 from napari_sam2.session.model_hub import ModelHub
+from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.prompt_files import Passing, Prompts, prompt
 from napari_sam2.session.prompts import PromptRecord
 from napari_sam2.session.replay import replaying
@@ -262,6 +263,7 @@ def tracked_to(
     *,
     direction: Direction = "both",
     format_name: str | None = None,
+    style: MovieStyle | None = None,
     progress: bool = True,
     models: ModelHub | None = None,
     predictor_factory: PredictorFactory | None = None,
@@ -269,7 +271,8 @@ def tracked_to(
     """
     Track, write the results to `target`, and return the session.
 
-    Without `format_name` they are labels, ``.tif`` or ``.zarr``, else what that format has.
+    Without `format_name` they are labels, ``.tif`` or ``.zarr``, else what that format has; a
+    movie looks as `style` says.
     """
     session, steps = _tracking(
         stack,
@@ -285,17 +288,24 @@ def tracked_to(
         return session
     for _ in steps:
         pass
-    _write(session, target, format_name, as_movie=True, progress=progress)
+    _write(session, target, format_name, style, as_movie=True, progress=progress)
     return session
 
 
 def _write(
-    session: Session, target: Path, format_name: str | None, *, as_movie: bool, progress: bool
+    session: Session,
+    target: Path,
+    format_name: str | None,
+    style: MovieStyle | None,
+    *,
+    as_movie: bool,
+    progress: bool,
 ) -> None:
     """Write what a session holds, over what is there: that was checked before."""
     num_frames = session.num_frames
     if format_name is not None:
-        steps = export_results(SessionMasks(session), target, format_name, overwrite=True)
+        results = SessionMasks(session)
+        steps = export_results(results, target, format_name, overwrite=True, style=style)
         for _ in shown(steps, title="Writing", total=num_frames, wanted=progress):
             pass
         return
@@ -424,10 +434,11 @@ def replayed_to(
     variant: str | None = None,
     device: str | None = None,
     format_name: str | None = None,
+    style: MovieStyle | None = None,
 ) -> None:
     """Replay a session, and write the results to `target` as `tracked_to` does."""
     again, steps, total = replaying(session, image, variant=variant, device=device)
-    _finish_replay(again, steps, total, target, format_name)
+    _finish_replay(again, steps, total, target, format_name, style)
 
 
 def _finish_replay(
@@ -436,6 +447,7 @@ def _finish_replay(
     total: int,
     target: Path | None,
     format_name: str | None = None,
+    style: MovieStyle | None = None,
     *,
     progress: bool = True,
 ) -> None:
@@ -443,4 +455,4 @@ def _finish_replay(
         pass
     if target is not None:
         as_movie = again.num_frames > 1
-        _write(again, target, format_name, as_movie=as_movie, progress=progress)
+        _write(again, target, format_name, style, as_movie=as_movie, progress=progress)

@@ -16,12 +16,14 @@ from napari_sam2.command_options import (
     numbers,
     settings_of,
     shared_options,
+    style_of,
     with_signs,
 )
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.errors import SessionError
-from napari_sam2.session.exchange import FORMATS, check_exchange
+from napari_sam2.session.exchange import FORMATS, MOVIE, check_exchange
 from napari_sam2.session.label_files import check_target
+from napari_sam2.session.overlay import MovieStyle
 from sam2_backbone.errors import SAM2Error
 from sam2_backbone.training import command as command_of_training
 from sam2_backbone.variants import list_variants
@@ -237,6 +239,13 @@ def _target(chosen: argparse.Namespace, source: Path, ending: str) -> Path:
     return path
 
 
+def _style(chosen: argparse.Namespace) -> MovieStyle | None:
+    style = style_of(chosen)
+    if style is not None and chosen.format != MOVIE:
+        raise UsageError("--fps and --fill belong to --format movie.")
+    return style
+
+
 def _demo(chosen: argparse.Namespace) -> None:
     from napari_sam2.demo import NOTE, OUTPUTS, run_demo, table
 
@@ -309,6 +318,7 @@ def _track(chosen: argparse.Namespace) -> None:
 
     if chosen.frame and not chosen.labels:
         raise UsageError("--frame belongs to --labels; a prompt file names its frames itself.")
+    style = _style(chosen)
     target = _target(chosen, chosen.stack, "_tracked")
     prompts = chosen.prompts or labels_by_frame(chosen.labels, chosen.frame)
     session = tracked_to(
@@ -318,6 +328,7 @@ def _track(chosen: argparse.Namespace) -> None:
         settings_of(chosen),
         direction=chosen.direction,
         format_name=chosen.format,
+        style=style,
     )
     for row in session.objects:
         masks = session.document.objects[row.obj_id].masks
@@ -329,6 +340,7 @@ def _track(chosen: argparse.Namespace) -> None:
 def _replay(chosen: argparse.Namespace) -> None:
     from napari_sam2.api import replayed_to
 
+    style = _style(chosen)
     target = _target(chosen, chosen.session, "_labels")
     replayed_to(
         target,
@@ -337,6 +349,7 @@ def _replay(chosen: argparse.Namespace) -> None:
         variant=chosen.variant,
         device=chosen.device,
         format_name=chosen.format,
+        style=style,
     )
     print(f"wrote {target}")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_sam2.session.exchange import FORMATS
+from napari_sam2.session.exchange import FORMATS, MOVIE
+from napari_sam2.session.overlay import TINT, MovieStyle
 from napari_sam2.session.settings import SessionSettings, Window
 from sam2_backbone.training.command import device_name
 from sam2_backbone.variants import list_variants
@@ -79,6 +80,15 @@ def _window(text: str) -> Window:
     raise argparse.ArgumentTypeError(f"expected auto, none or a number of pixels, got {text!r}")
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+        MovieStyle(frames_per_second=rate)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return rate
+
+
 @dataclass(frozen=True)
 class Shared:
     """Options that several commands have."""
@@ -144,6 +154,12 @@ def shared_options() -> Shared:
         help=f"write for another program instead, --out names that file or folder: "
         f"{', '.join(f'{row.name} ({row.title})' for row in FORMATS.values())}",
     )
+    exchange.add_argument(
+        "--fps", type=_rate, metavar="N", help="frames a second of --format movie (10)"
+    )
+    exchange.add_argument(
+        "--fill", action="store_true", help="in --format movie, tint objects inside their outlines"
+    )
     facts = argparse.ArgumentParser(add_help=False, parents=[output])
     facts.add_argument(
         "--variant", choices=list_variants(), metavar="NAME", help="say it of this network only"
@@ -196,3 +212,10 @@ def settings_of(chosen: argparse.Namespace) -> SessionSettings:
         value_range=getattr(chosen, "value_range", None),
         window=getattr(chosen, "window", "auto"),
     )
+
+
+def style_of(chosen: argparse.Namespace) -> MovieStyle | None:
+    """Return how a movie is to look, None where nothing was said of one."""
+    if chosen.format != MOVIE and chosen.fps is None and not chosen.fill:
+        return None
+    return MovieStyle(frames_per_second=chosen.fps, fill=TINT if chosen.fill else 0.0)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.masks import StoredMask
-from napari_sam2.session.objects import colour_of
+from napari_sam2.session.objects import colour_bytes
 from napari_sam2.session.session import Session
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def contact_sheet(
             draw.text(
                 (left + (xs.mean() + 0.5) * scale + aside, top + (ys.mean() + 0.5) * scale),
                 str(obj_id),
-                fill=_bytes(colour_of(int(obj_id))),
+                fill=colour_bytes(int(obj_id)),
                 font=font,
                 anchor="mm",
                 stroke_width=2,
@@ -175,7 +175,7 @@ def _outlined(grey: npt.NDArray[np.floating], labels: Labels, scale: int) -> npt
     for dy, dx in ((0, 2), (4, 2), (2, 0), (2, 4), (1, 1), (1, 3), (3, 1), (3, 3)):
         is_edge |= around[dy : dy + wide.shape[0], dx : dx + wide.shape[1]] != wide
     for obj_id in np.unique(wide[wide > 0]):
-        large[is_edge & (wide == obj_id)] = _bytes(colour_of(int(obj_id)))
+        large[is_edge & (wide == obj_id)] = colour_bytes(int(obj_id))
     return large
 
 
@@ -183,14 +183,9 @@ def _cross(draw: object, x: float, y: float, obj_id: int) -> None:
     from PIL.ImageDraw import ImageDraw
 
     assert isinstance(draw, ImageDraw)
-    for colour, width in (((0, 0, 0), 5), (_bytes(colour_of(obj_id)), 2)):
+    for colour, width in (((0, 0, 0), 5), (colour_bytes(obj_id), 2)):
         draw.line((x - 6, y, x + 6, y), fill=colour, width=width)
         draw.line((x, y - 6, x, y + 6), fill=colour, width=width)
-
-
-def _bytes(colour: tuple[float, float, float]) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * value) for value in colour)
-    return red, green, blue
 
 
 def calibration_of(path: Path) -> Calibration | None:

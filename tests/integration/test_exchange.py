@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import napari
 import numpy as np
@@ -20,10 +21,11 @@ from napari_sam2.widgets.command_table import Command
 from napari_sam2.widgets.main_widget import annotate
 from sam2_backbone.data_engine.sav import read_sav
 from sam2_backbone.data_engine.sav_folders import find_clips, open_masks
+from sam2_backbone.inference.video_file import VideoFile
 
 STACK = moving_discs()
 NAMES = {"ctc": "01_RES", "geff": "a.geff", "coco": "a.json", "sav": "a_manual.json",
-         "sav-folders": "a_sav"}  # fmt: skip
+         "sav-folders": "a_sav", "trackmate": "a.xml", "movie": "a.mp4"}  # fmt: skip
 
 
 @pytest.fixture
@@ -60,6 +62,9 @@ def check(tmp_path, session) -> None:
     (clip,) = find_clips(tmp_path / "a_sav")
     assert open_masks(clip.masks).frames == tuple(range(8))
     assert len(list(clip.frames.glob("*.jpg"))) == 8
+    spots = ElementTree.parse(tmp_path / "a.xml").getroot().find("Model/AllSpots")
+    assert spots.get("nspots") == "16"
+    assert VideoFile(tmp_path / "a.mp4").num_frames == 8
 
 
 def test_the_panel_exports_every_format(tracked, messages, tmp_path, monkeypatch) -> None:
@@ -79,10 +84,13 @@ def test_the_panel_exports_every_format(tracked, messages, tmp_path, monkeypatch
     for action in button.menu().actions():
         action.trigger()
         tracked.wait(timeout=20)
+    (movie,) = [b for b in panel.findChildren(QPushButton) if b.text().startswith("Export movie")]
+    movie.click()
+    tracked.wait(timeout=20)
     assert [name for name, *_ in asked] == list(FORMATS)
     assert asked[0][1] == "results_RES"
     check(tmp_path, tracked.session)
-    assert "SA-V frames and masks: written to a_sav." in tracked._panels._status.text()
+    assert "Overlay movie: written to a.mp4." in tracked._panels._status.text()
     for name in FORMATS:  # as scripts and menus do; what was written here is replaced
         tracked.export_results(tmp_path / NAMES[name], name)
         tracked.wait(timeout=20)
@@ -119,7 +127,8 @@ def test_napari_saves_labels_of_the_panel(tracked, messages, tmp_path, monkeypat
     entries = writers()
     titles = {"SA-V masklets": "sav", "COCO": "coco", "GEFF, a graph of tracks": "geff",
               "Cell Tracking Challenge, a folder": "ctc",
-              "SA-V frames and masks, a folder": "sav-folders"}  # fmt: skip
+              "SA-V frames and masks, a folder": "sav-folders",
+              "TrackMate": "trackmate", "Overlay movie": "movie"}  # fmt: skip
     assert set(entries) == {"SAM 2 session", *titles}
     for title, name in titles.items():
         typed = str(tmp_path / NAMES[name]).removesuffix(".geff")

@@ -9,6 +9,7 @@ from npe2 import PluginManager, PluginManifest
 from fakes import FakePredictor, moving_discs
 from napari_sam2.session import files
 from napari_sam2.session.exchange import export_results
+from napari_sam2.session.measurements import tracks
 from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.main_widget import annotate
@@ -103,3 +104,34 @@ def test_a_video_that_is_none_says_so(viewer, tmp_path) -> None:
     (tmp_path / "bad.webm").write_bytes(b"none")
     with pytest.raises(FrameReadError, match="cannot be read as a video"):
         viewer.open(str(tmp_path / "bad.webm"), plugin="napari-sam2")
+
+
+@pytest.mark.parametrize(("name", "file"), [("ctc", "01_RES"), ("coco", "cells_coco.json")])
+def test_labels_of_other_programs_become_objects(
+    viewer, fake_model, messages, tmp_path, name, file
+) -> None:
+    session = Session(STACK, predictor_factory=FakePredictor)
+    session.add_point(session.new_object(), 0, (12, 12))
+    session.add_point(session.new_object(obj_id=6), 0, (30, 20))
+    list(session.propagate())
+    list(export_results(SessionMasks(session), tmp_path / file, name))
+    image = viewer.add_image(STACK)
+    is_folder = (tmp_path / file).is_dir()  # of folders napari asks who is to read them
+    (labels,) = viewer.open(str(tmp_path / file), plugin="napari-sam2" if is_folder else None)
+    np.testing.assert_array_equal(np.asarray(labels.data[6]), session.labels(6))
+    annotator = annotate(viewer, image)
+    annotator.track_labels(labels, all_frames=True)
+    annotator.wait(timeout=20)
+    assert [row.obj_id for row in annotator.session.objects] == [1, 6]
+    np.testing.assert_array_equal(annotator.session.labels(6), session.labels(6))
+    assert messages == []
+
+
+def test_tracks_of_a_graph_open(viewer, messages, tmp_path) -> None:
+    session = Session(STACK, predictor_factory=FakePredictor)
+    session.add_point(session.new_object(obj_id=6), 0, (12, 12))
+    list(session.propagate())
+    list(export_results(SessionMasks(session), tmp_path / "a.geff", "geff"))
+    (layer,) = viewer.open(str(tmp_path / "a.geff"), plugin="napari-sam2")
+    np.testing.assert_allclose(layer.data, tracks(session))
+    assert messages == []

@@ -22,7 +22,7 @@ from sam2_backbone.data_engine.sav_folders import find_clips, open_masks
 
 MICRONS = Calibration((0.5, 0.25), "µm", 2.0, "s")
 NAMES = {"ctc": "01_RES", "geff": "a.geff", "coco": "a.json", "sav": "cell_manual.json",
-         "sav-folders": "a_sav"}  # fmt: skip
+         "sav-folders": "a_sav", "trackmate": "a.xml", "movie": "a.mp4"}  # fmt: skip
 
 
 @pytest.fixture
@@ -258,7 +258,8 @@ def test_sessions_and_images_are_kept(session, tmp_path) -> None:
         ("a.txt", "coco", r"ends in \.json"),
         ("a", "geff", r"ends in \.geff"),
         ("a.tif", "ctc", "name a folder"),
-        ("a", "trackmate", "There is no format 'trackmate'; there are: ctc, geff"),
+        ("a.avi", "movie", r"ends in \.mp4 or \.tif"),
+        ("a", "icy", "There is no format 'icy'; there are: ctc, geff"),
     ],
 )
 def test_names_are_checked(session, tmp_path, file, name, says) -> None:

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam2.layers.session_layers import LayerData
-from napari_sam2.session.images import is_zarr, read_array
+from napari_sam2.session.images import read_array
 from napari_sam2.session.own_folders import WRITTEN_BY
-
-
-def is_image_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr of pixels, and not of something else such as a graph."""
-    return is_zarr(path) and "geff" not in _attributes(path)
 
 
 def zarr_layer(path: Path) -> LayerData:

@@ -17,6 +17,10 @@ class ImageReadError(SessionError):
     """An image file cannot be read."""
 
 
+class ExportError(SessionError):
+    """Results cannot be written in this form."""
+
+
 class ModelUnavailableError(SessionError):
     """The model asked for cannot be had."""
 

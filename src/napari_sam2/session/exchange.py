@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from napari_sam2.session import files
@@ -12,10 +13,16 @@ from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.export_coco import write_annotations
 from napari_sam2.session.export_ctc import write_tracks
 from napari_sam2.session.export_geff import write_graph
+from napari_sam2.session.export_movie import check_encoder, write_movie
 from napari_sam2.session.export_sav import write_folders, write_masklets
+from napari_sam2.session.export_trackmate import write_tracks as write_spots
 from napari_sam2.session.measurements import Calibration
+from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.own_folders import check_free
 from napari_sam2.session.result_masks import ResultMasks
+
+# what nobody means for the name of a folder
+_OF_FILES = (".tif", ".tiff", ".zarr", ".json", ".geff", ".png", ".mp4", ".xml")
 
 Write = Callable[[ResultMasks, Path, Calibration], Iterator[int]]
 
@@ -23,7 +30,7 @@ Write = Callable[[ResultMasks, Path, Calibration], Iterator[int]]
 @dataclass(frozen=True)
 class ExchangeFormat:
     """
-    A format of other programs.
+    A format of other programs, or a movie for people.
 
     Attributes
     ----------
@@ -32,11 +39,13 @@ class ExchangeFormat:
     title
         As a person reads it.
     suffix
-        Of the file; a folder of any name is written where it is empty.
+        Of the file, as it is proposed; a folder of any name is written where it is empty.
     ending
         What a proposed name ends with, after that of the image.
     write
         Writes all frames to a new name.
+    other_suffixes
+        What the file's name may end in, too.
     """
 
     name: str
@@ -44,12 +53,26 @@ class ExchangeFormat:
     suffix: str
     ending: str
     write: Write
+    other_suffixes: tuple[str, ...] = ()
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """All that the file's name may end in; none where a folder is written."""
+        return (self.suffix, *self.other_suffixes) if self.suffix else ()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a file is written, and not a folder."""
+        return self.suffix not in ("", ".geff")
 
     def name_for(self, source: Path | None) -> str:
         """Propose a name for the results on an image."""
         stem = "results" if source is None else source.name.split(".")[0] or source.stem
         return stem + self.ending
 
+
+#: The format to look at; the others are for programs.
+MOVIE = "movie"
 
 FORMATS = {
     row.name: row
@@ -59,6 +82,10 @@ FORMATS = {
         ExchangeFormat("coco", "COCO", ".json", "_coco.json", write_annotations),
         ExchangeFormat("sav", "SA-V masklets", ".json", "_manual.json", write_masklets),
         ExchangeFormat("sav-folders", "SA-V frames and masks", "", "_sav", write_folders),
+        ExchangeFormat("trackmate", "TrackMate", ".xml", "_trackmate.xml", write_spots),
+        ExchangeFormat(
+            MOVIE, "Overlay movie", ".mp4", "_overlay.mp4", write_movie, (".tif", ".tiff")
+        ),
     )
 }
 
@@ -89,21 +116,26 @@ def check_exchange(
     FileExistsError
         Something is there and `overwrite` is false, or it is the image, a session, or a folder of
         something else.
+    ExportError
+        What it takes to write it is not installed.
     """
     suffix = path.suffix.lower()
-    if chosen.suffix and suffix != chosen.suffix:
-        raise ValueError(f"{chosen.title}: name a file that ends in {chosen.suffix}.")
-    if not chosen.suffix and suffix in (".tif", ".tiff", ".zarr", ".json", ".geff", ".png"):
+    if chosen.suffix and suffix not in chosen.suffixes:
+        allowed = " or ".join(chosen.suffixes[:2])
+        raise ValueError(f"{chosen.title}: name a file that ends in {allowed}.")
+    if not chosen.suffix and suffix in _OF_FILES:
         raise ValueError(f"{chosen.title}: name a folder, not a file such as {path.name}.")
     if image is not None and path.resolve() == image.resolve():
         raise FileExistsError(f"{path} is the image itself: choose another name for its masks.")
     check_free(path, overwrite=overwrite)
-    if path.is_file() and (not chosen.suffix or chosen.suffix == ".geff"):
+    if path.is_file() and not chosen.is_file:
         raise FileExistsError(f"{path} is a file, and a folder is to be written: choose another.")
-    if path.is_dir() and chosen.suffix == ".json":
+    if path.is_dir() and chosen.is_file:
         raise FileExistsError(f"{path} is a folder, and a file is to be written: choose another.")
     if path.is_file() and _is_session(path):
         raise FileExistsError(f"{path} is a session file, which is kept: choose another name.")
+    if chosen.name == MOVIE:
+        check_encoder(path)
 
 
 def export_results(
@@ -113,6 +145,7 @@ def export_results(
     calibration: Calibration | None = None,
     *,
     overwrite: bool = False,
+    style: MovieStyle | None = None,
 ) -> Iterator[int]:
     """
     Write results for other programs, yielding each frame as it is written.
@@ -129,22 +162,29 @@ def export_results(
         One of `FORMATS`.
     calibration
         Sizes and units to be written where the format has a place for them; pixels if ``None``.
+    style
+        How a movie looks.
 
     Raises
     ------
-    ValueError, FileExistsError
-        As `check_exchange`.
+    ValueError, FileExistsError, ExportError
+        As `check_exchange`, or a style is given for something that is no movie.
     """
     path, chosen = Path(path), format_named(format_name)
+    write = chosen.write
+    if style is not None:
+        if chosen.name != MOVIE:
+            raise ValueError(f"{chosen.title}: only a movie has a style.")
+        write = partial(write_movie, style=style)
     check_exchange(path, chosen, overwrite=overwrite, image=results.source)
-    return _written(results, path, chosen, calibration or Calibration())
+    return _written(results, path, write, calibration or Calibration())
 
 
 def _written(
-    results: ResultMasks, path: Path, chosen: ExchangeFormat, calibration: Calibration
+    results: ResultMasks, path: Path, write: Write, calibration: Calibration
 ) -> Iterator[int]:
     with written_whole(path) as part:
-        yield from chosen.write(results, part, calibration)
+        yield from write(results, part, calibration)
 
 
 def _is_session(path: Path) -> bool:

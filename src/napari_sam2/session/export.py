@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam2.session.atomic import written_whole
 from napari_sam2.session.masks import label_dtype
 from napari_sam2.session.measurements import Calibration
-from napari_sam2.session.objects import Document, colour_of
+from napari_sam2.session.objects import Document, colour_bytes
 from napari_sam2.session.own_folders import WRITTEN_BY, check_free
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ TIMES = {
     "h": "hour",
     "d": "day",
 }
+
+_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def frame_seconds(calibration: Calibration) -> float | None:
+    """Return how long a frame is in seconds, None where frames have no unit of time."""
+    unit = _SECONDS.get(calibration.frame_unit)
+    return None if unit is None else calibration.frame_interval * unit
 
 
 def export_labels(
@@ -191,7 +199,7 @@ def _ome_zarr_metadata(
         for level, scale in enumerate(scales)
     ]
     colours = [
-        {"label-value": obj_id, "rgba": [*(round(255 * part) for part in colour_of(obj_id)), 255]}
+        {"label-value": obj_id, "rgba": [*colour_bytes(obj_id), 255]}
         for obj_id in sorted(document.objects)
     ]
     return {

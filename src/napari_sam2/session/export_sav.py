@@ -6,17 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_sam2.session import own_folders
-from napari_sam2.session.export import TIMES
+from napari_sam2.session.export import frame_seconds
 from napari_sam2.session.measurements import Calibration
 from napari_sam2.session.result_masks import ResultMasks
 from sam2_backbone.data_engine.rle import Rle
 from sam2_backbone.data_engine.sav import Masklet, SavVideo, stream_sav
 from sam2_backbone.data_engine.sav_folders import frame_file, mask_file, write_mask
-
-_SECONDS = {
-    "nanosecond": 1e-9, "microsecond": 1e-6, "millisecond": 1e-3, "second": 1.0,
-    "minute": 60.0, "hour": 3600.0, "day": 86400.0,
-}  # fmt: skip
 
 
 def write_masklets(results: ResultMasks, part: Path, calibration: Calibration) -> Iterator[int]:
@@ -26,8 +21,7 @@ def write_masklets(results: ResultMasks, part: Path, calibration: Calibration) -
     Every frame counts as annotated. Masks stay whole where they overlap.
     """
     size = (results.height, results.width)
-    time = TIMES.get(calibration.frame_unit)
-    seconds = None if time is None else calibration.frame_interval * _SECONDS[time]
+    seconds = frame_seconds(calibration)
     video = SavVideo(
         video_id=part.stem.removesuffix("_manual").removesuffix("_auto"),
         duration=None if seconds is None else results.num_frames * seconds,

@@ -25,6 +25,12 @@ def colour_of(obj_id: int) -> Colour:
     return colorsys.hsv_to_rgb(hue, 0.75, value)
 
 
+def colour_bytes(obj_id: int) -> tuple[int, int, int]:
+    """Return the same in whole numbers 0…255."""
+    red, green, blue = (round(255 * part) for part in colour_of(obj_id))
+    return red, green, blue
+
+
 @dataclass(frozen=True)
 class ObjectRecord:
     """

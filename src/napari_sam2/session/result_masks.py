@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,10 @@ class ResultMasks(FrameSeries, Protocol):
         """Names of the objects by id, sorted."""
 
     @property
+    def hidden(self) -> Collection[int]:
+        """Objects that a person took out of sight; formats of other programs hold them too."""
+
+    @property
     def source(self) -> Path | None:
         """The file or folder of the image, None if there is none."""
 
@@ -104,6 +108,7 @@ class SessionMasks:
         self.source = session.path
         states = sorted(self._document.objects.items())
         self.objects = {obj_id: state.name for obj_id, state in states if state.masks}
+        self.hidden = frozenset(obj_id for obj_id, state in states if state.hidden)
 
     def masks(self, frame_idx: int) -> dict[int, MaskPart]:
         """Return the mask of each object on a frame; where they overlap both have the pixel."""
@@ -154,6 +159,8 @@ class LabelMasks:
     ValueError
         It has other axes, or negative labels.
     """
+
+    hidden: frozenset[int] = frozenset()
 
     def __init__(self, labels: Any, source: Path | None = None) -> None:
         shape = tuple(int(length) for length in labels.shape)

@@ -49,6 +49,8 @@ class Command(Enum):
     EXPORT_COCO = "export_coco"
     EXPORT_SAV = "export_sav"
     EXPORT_SAV_FOLDERS = "export_sav_folders"
+    EXPORT_TRACKMATE = "export_trackmate"
+    EXPORT_MOVIE = "export_movie"
     MODEL_INPUT = "model_input"
 
 

@@ -36,7 +36,7 @@ def write_labels_layer(
         It cannot be written, or not there.
     """
     chosen = format_named(format_name)
-    if chosen.suffix and not path.lower().endswith(chosen.suffix):
+    if chosen.suffix and not path.lower().endswith(chosen.suffixes):
         path += chosen.suffix  # napari hands on what was typed
     results, calibration = _masks_of(data, attributes)
     for _ in export_results(results, path, format_name, calibration, overwrite=True):
@@ -68,3 +68,5 @@ write_geff = _writing("geff")
 write_coco = _writing("coco")
 write_sav = _writing("sav")
 write_sav_folders = _writing("sav-folders")
+write_trackmate = _writing("trackmate")
+write_movie = _writing("movie")

@@ -13,6 +13,7 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
+from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.session import Session
 from napari_sam2.widgets.annotator_panels import AnnotatorPanels
 from napari_sam2.widgets.command_table import Command, CommandTable
@@ -209,7 +210,9 @@ class AnnotateWidget(QWidget):
         """Write the labels as OME-TIFF (.tif) or OME-Zarr (.zarr) in the background."""
         self._results.export_labels(path)
 
-    def export_results(self, path: str | Path, format_name: str) -> None:
+    def export_results(
+        self, path: str | Path, format_name: str, style: MovieStyle | None = None
+    ) -> None:
         """Write all results for another program in the background.
 
         Parameters
@@ -217,9 +220,12 @@ class AnnotateWidget(QWidget):
         path
             A file or folder, as the format has it.
         format_name
-            ``"ctc"``, ``"geff"``, ``"coco"``, ``"sav"`` or ``"sav-folders"``.
+            ``"ctc"``, ``"geff"``, ``"coco"``, ``"sav"``, ``"sav-folders"``, ``"trackmate"`` or
+            ``"movie"``.
+        style
+            How a movie looks.
         """
-        self._results.export_results(path, format_name)
+        self._results.export_results(path, format_name, style)
 
     def results_of(self, labels: str) -> tuple[SessionMasks, Calibration] | None:
         """Return the masks behind a labels layer of this widget by its name, and their sizes."""

@@ -13,9 +13,10 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.results import calibration_of
 from napari_sam2.layers.track_layer import new_tracks_layer, tracks_layers_of
-from napari_sam2.session.exchange import export_results, format_named
+from napari_sam2.session.exchange import MOVIE, export_results, format_named
 from napari_sam2.session.export import export_labels
 from napari_sam2.session.measurements import Calibration, Measurement, measure, write_csv
+from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
@@ -119,12 +120,15 @@ class ResultRequests(QObject):
             )
             self._run.start(current, run)
 
-    def export_results(self, path: str | Path, format_name: str) -> None:
+    def export_results(
+        self, path: str | Path, format_name: str, style: MovieStyle | None = None
+    ) -> None:
         """Write all results for another program, replacing only what was written here."""
         current = self._images.current
         if current is not None and self._may_run():
             session, name = current.session, Path(path).name
-            steps = partial(_exchanged, session, path, format_name, self._calibration(current))
+            calibration = self._calibration(current)
+            steps = partial(_exchanged, session, path, format_name, calibration, style)
             done = partial(self._tell, f"{format_named(format_name).title}: written to {name}. ")
             run = LongRun(
                 steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
@@ -217,16 +221,14 @@ class ResultRequests(QObject):
             return
         chosen = format_named(format_name)
         proposed = chosen.name_for(current.session.path)
+        kinds = " ".join(f"*{suffix}" for suffix in chosen.suffixes or ("",))
         path, _ = QFileDialog.getSaveFileName(
-            self._panel,
-            f"Export: {chosen.title}",
-            proposed,
-            f"{chosen.title} (*{chosen.suffix})",
+            self._panel, f"Export: {chosen.title}", proposed, f"{chosen.title} ({kinds})"
         )
         if path:
-            self.export_results(
-                with_suffix(path, chosen.suffix) if chosen.suffix else path, format_name
-            )
+            named = with_suffix(path, chosen.suffix) if chosen.suffix else path
+            style = self._panel.movie_style if format_name == MOVIE else None
+            self.export_results(named, format_name, style)
 
     def _calibration(self, opened: OpenSession) -> Calibration:
         return calibration_of(opened.image, opened.geometry)
@@ -247,10 +249,15 @@ def _measured(
 
 
 def _exchanged(
-    session: Session, path: str | Path, format_name: str, calibration: Calibration
+    session: Session,
+    path: str | Path,
+    format_name: str,
+    calibration: Calibration,
+    style: MovieStyle | None,
 ) -> Iterator[int]:
     """Begin in the worker: names are checked and masks are taken when it is this one's turn."""
-    yield from export_results(SessionMasks(session), path, format_name, calibration, overwrite=True)
+    results = SessionMasks(session)
+    yield from export_results(results, path, format_name, calibration, overwrite=True, style=style)
 
 
 def _frames_with_masks(session: Session) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -183,7 +184,9 @@ def find_clips(path: Path) -> tuple[SavClip, ...]:
     if (path / MASKS).is_dir():
         names = {inner.name for inner in (path / MASKS).iterdir() if inner.is_dir()}
         return tuple(_clip_of_folders(path, name) for name in sorted(names))
-    found = {name for file in path.glob("*.json") if (name := _video_of(file)) is not None}
+    # a glob would take its time over a folder of many thousand other files
+    files = [path / name for name in os.listdir(path) if name.lower().endswith(".json")]
+    found = {name for file in files if (name := _video_of(file)) is not None}
     return tuple(_clip_of_files(path, name) for name in sorted(found))
 
 

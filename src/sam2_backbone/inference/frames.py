@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,6 +251,12 @@ def image_files(folder: Path) -> list[Path]:
     """Return the images of a folder in natural order of their names: its frames."""
     images = (path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
     return sorted(images, key=_natural_key)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image in a folder; the first one that is met is enough."""
+    with os.scandir(folder) as entries:
+        return any(os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES for entry in entries)
 
 
 def _folder(folder: Path) -> FrameSource:
