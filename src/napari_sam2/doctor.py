@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from napari_sam2.session.model_hub import file_sha256
+from sam2_backbone.native import load_triton_apart
 
 _PACKAGES = (
     "napari-sam2", "torch", "timm", "numpy", "zarr", "tifffile", "napari", "npe2", "qtpy",
@@ -44,6 +45,7 @@ def _version(name: str) -> str:
 
 def computing(asked: str) -> Iterator[str]:
     """Yield on which device and in which precision is computed, and why."""
+    load_triton_apart()
     import torch
 
     from sam2_backbone.device import has_native_bfloat16, resolve_device, resolve_dtype
