@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, as_written
 from napari_sam2.widgets.input_panel import InputPanel
+from napari_sam2.widgets.key_passing import KeyPassing
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
@@ -67,6 +68,11 @@ class AnnotatorPanels:
         column.addWidget(self._tabs)
         column.addWidget(self.work)
         column.addWidget(self._status)
+        self._passing = KeyPassing()
+        # but from the keys, which are typed there
+        for typed_in in (self.prompts, self.objects, self.propagation, self.input, self.labels):
+            self._passing.pass_from(typed_in)
+        self._passing.pass_from(self.model)
 
     def show_session(self, images: OpenImages) -> None:
         """Show the session in hand."""

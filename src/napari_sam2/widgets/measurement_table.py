@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_sam2.session.measurements import Calibration, Measurement, headers
 from napari_sam2.session.objects import colour_of
+from napari_sam2.widgets.key_passing import KeyPassing
 
 _Role = Qt.ItemDataRole
 
@@ -92,6 +93,8 @@ class MeasurementTable(QTableView):
         assert rows is not None
         rows.hide()
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self._passing = KeyPassing()
+        self._passing.pass_from(self)
         self._showing = False
         selection = self.selectionModel()
         assert selection is not None
