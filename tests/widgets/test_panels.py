@@ -19,6 +19,7 @@ from napari_sam2.session.prompts import FramePrompts
 from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
+from napari_sam2.widgets.messages import counted
 from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.object_table import TableView
 from napari_sam2.widgets.objects_panel import ObjectsPanel
@@ -86,10 +87,17 @@ def test_propagate_panel(qtbot) -> None:
         (10, 310, 10.0, False, "10/310, 5 min left"),
         (5, 10, 5.0, True, "5/10, paused"),
         (10, 10, 5.0, False, "10/10"),
+        (0, 0, 0.1, False, "starting …"),
+        (0, 0, 0.1, True, "paused"),
+        (7, 0, 5.0, False, "7"),
     ],
 )
 def test_time_left(done, total, elapsed_s, paused, text) -> None:
     assert progress_text(done, total, elapsed_s, paused=paused) == text
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "frame") for number in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
 
 
 def test_prompt_panel(qtbot) -> None:

@@ -16,7 +16,14 @@ from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import NO_IMAGE, PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel
 from napari_sam2.widgets.results_panel import ResultsPanel
-from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, table_view
+from napari_sam2.widgets.summaries import (
+    activity,
+    advice,
+    axis_choices,
+    hindrance,
+    pause_text,
+    table_view,
+)
 from napari_sam2.widgets.work_panel import WorkPanel
 from sam2_backbone.variants import list_variants
 
@@ -35,6 +42,7 @@ class AnnotatorPanels:
     """
 
     def __init__(self, dock: QWidget) -> None:
+        self._keys: KeyTable = DEFAULT_KEYS
         keys = {action: as_written(key) for action, key in DEFAULT_KEYS.items()}
         self.model = ModelPanel(list_variants())
         self.prompts = PromptPanel(polarity_key=keys[KeyAction.POLARITY])
@@ -113,6 +121,7 @@ class AnnotatorPanels:
 
     def show_keys(self, keys: KeyTable) -> None:
         """Show the keys, in their table and beside what they do."""
+        self._keys = keys
         written = {action: as_written(key) for action, key in keys.items()}
         self.keys.show_keys(keys)
         self.prompts.name_key(written[KeyAction.POLARITY])
@@ -132,11 +141,13 @@ class AnnotatorPanels:
                 self.propagation.show_startable(hindrance(images.current))
 
     def show_status(
-        self, images: OpenImages, dims: Any, *, news: str, busy: bool, doing: str
+        self, images: OpenImages, dims: Any, run: RunControl, *, news: str, busy: bool
     ) -> None:
         """Say what is being computed, or what happened and what can be done next."""
         if images.current is not None and busy:
-            text = activity(images.current, doing=doing)
+            text = activity(images.current, doing=run.doing)
+        elif run.is_paused:
+            text = news + pause_text(self._keys)
         else:
-            text = news + advice(images.current, dims)
+            text = news + advice(images.current, dims, self._keys)
         self._status.setText(text)

@@ -364,18 +364,18 @@ class AnnotateWidget(QWidget):
         self._results.show_ready()
         self._work.show_offer()
         self._show_run()
-        self._show_status()
 
     def _show_run(self) -> None:
         self._panels.show_run(self._images, self._run)
+        self._show_status()
 
     def _show_status(self, *_: object) -> None:
         self._panels.show_status(
             self._images,
             self._viewer.dims,
+            self._run,
             news=self._news,
             busy=not self._jobs.is_settled,
-            doing=self._run.doing,
         )
 
 

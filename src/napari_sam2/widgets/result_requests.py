@@ -115,7 +115,7 @@ class ResultRequests(QObject):
             )
             done = partial(self._tell, f"The labels are in {Path(path).name}. ")
             run = LongRun(
-                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+                steps, lambda: session.num_frames, "Exporting", "frame", done, is_kept=False
             )
             self._run.start(current, run)
 
@@ -127,7 +127,7 @@ class ResultRequests(QObject):
             steps = partial(_exchanged, session, path, format_name, self._calibration(current))
             done = partial(self._tell, f"{format_named(format_name).title}: written to {name}. ")
             run = LongRun(
-                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+                steps, lambda: session.num_frames, "Exporting", "frame", done, is_kept=False
             )
             self._run.start(current, run)
 
@@ -146,7 +146,7 @@ class ResultRequests(QObject):
             steps = partial(_measured, current.session, calibration, rows, path)
             done = partial(self._on_measured, current, rows, calibration, path)
             count = partial(_frames_with_masks, current.session)
-            run = LongRun(steps, count, "Measuring", "frames", done, is_kept=False)
+            run = LongRun(steps, count, "Measuring", "frame", done, is_kept=False)
             self._run.start(current, run)
 
     def _may_run(self) -> bool:

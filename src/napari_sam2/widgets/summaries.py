@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.keymap import KeyAction, KeyTable, as_written
 from napari_sam2.layers.results import WORLD, calibration_of
 from napari_sam2.session.objects import Document
 from napari_sam2.widgets.object_table import TableView
@@ -91,7 +92,7 @@ def hindrance(opened: OpenSession | None) -> str:
     return ""
 
 
-def advice(opened: OpenSession | None, dims: Dims) -> str:
+def advice(opened: OpenSession | None, dims: Dims, keys: KeyTable) -> str:
     """Say what a person can or must do next while nothing is computed."""
     if opened is None:
         return NO_IMAGE
@@ -101,11 +102,23 @@ def advice(opened: OpenSession | None, dims: Dims) -> str:
         return str(error)
     if geo.frame_axis_is_shown(opened.geometry, dims):
         return "The axis of the frames is on display; roll the axes back, or choose another."
-    if not opened.session.document.objects:
-        return "Click an object on the Points layer, or draw around it on the Shapes layer."
+    chosen = opened.session.document.objects.get(opened.obj_id or 0)
+    if chosen is None or not (chosen.prompts or chosen.masks):
+        what = "an object" if chosen is None else chosen.name
+        return f"Click {what} on the layer SAM 2 points, or draw around it on SAM 2 shapes."
+    new, follow = (as_written(keys[key]) for key in (KeyAction.NEW_OBJECT, KeyAction.PROPAGATE))
+    text = f"Click again to correct {chosen.name}; {new} begins another object"
+    if chosen.accepted:
+        text = f"{chosen.name} is locked; {new} begins another object"
     if opened.geometry.num_frames == 1:
-        return "Click again to correct the object, or start another one."
-    return "Click again to correct the object, start another one, or go on to the other frames."
+        return f"{text}."
+    return f"{text}, {follow} follows all through the frames."
+
+
+def pause_text(keys: KeyTable) -> str:
+    """Say what can be done while a run is held."""
+    go_on, cancel = (as_written(keys[key]) for key in (KeyAction.PROPAGATE, KeyAction.CANCEL))
+    return f"Paused: correct what is wrong, then {go_on} goes on; {cancel} ends it."
 
 
 def activity(opened: OpenSession, *, doing: str) -> str:
