@@ -216,8 +216,11 @@ def test_detached_layers_stay_as_they_are(bench) -> None:
     heard = []
     here.layers.markers_changed.connect(lambda: heard.append(1))
     points = here.layers.points
+    labels = here.layers.labels
+    labels.mode = "paint"
     here.layers.detach()
     here.layers.detach()
+    assert labels.mode == "pan_zoom"  # its brush would go on being drawn
     points.add((0, 30, 20))
     here.image.scale = (1, 2, 2)
     here.viewer.layers.remove(here.image)

@@ -16,12 +16,13 @@ from napari_sam2.session.intensities import Channel
 from napari_sam2.session.masks import store_drawn
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.widgets.annotator_panels import StatusLine
 from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.messages import counted
 from napari_sam2.widgets.model_panel import ModelPanel
-from napari_sam2.widgets.object_table import TableView
+from napari_sam2.widgets.object_table import TableView, area_text
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel, progress_text
@@ -94,6 +95,25 @@ def test_propagate_panel(qtbot) -> None:
 )
 def test_time_left(done, total, elapsed_s, paused, text) -> None:
     assert progress_text(done, total, elapsed_s, paused=paused) == text
+
+
+@pytest.mark.parametrize(
+    ("area", "text"),
+    [(0.0, "0"), (38.0, "38"), (12.3456, "12.35"), (999.5, "999.5"), (12345.6, "12346")],
+)
+def test_areas_are_written_without_powers(area, text) -> None:
+    assert area_text(area) == text
+
+
+def test_the_line_below_keeps_room_for_three_lines(qtbot) -> None:
+    line = StatusLine()
+    qtbot.addWidget(line)
+    line.setText("one")
+    one = line.heightForWidth(300)
+    line.setText("one\ntwo\nthree")
+    assert line.heightForWidth(300) == one
+    line.setText("one\ntwo\nthree\nfour")
+    assert line.heightForWidth(300) > one
 
 
 def test_things_are_counted() -> None:

@@ -32,6 +32,22 @@ if TYPE_CHECKING:
     from napari_sam2.widgets.run_control import RunControl
 
 
+class StatusLine(QLabel):
+    """A text with room for some lines, so that what is above it stays where it is."""
+
+    num_lines = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+
+    def heightForWidth(self, width: int) -> int:
+        """Ask for the height of the text, or of some lines."""
+        # not a minimum height: the window's font is known once the panel is docked
+        least = self.num_lines * self.fontMetrics().lineSpacing() + 2 * self.margin()
+        return max(super().heightForWidth(width), least)
+
+
 class AnnotatorPanels:
     """The panels of the docked widget, from top to bottom.
 
@@ -66,9 +82,7 @@ class AnnotatorPanels:
             (self.model, "Model"),
         ):
             self._tabs.addTab(panel, name)
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
+        self._status = StatusLine()
         column = QVBoxLayout(dock)
         column.setContentsMargins(4, 4, 4, 4)
         column.addWidget(self.prompts)

@@ -87,6 +87,7 @@ class AnnotateWidget(QWidget):
         self._connect_work()
         self._connect_viewer()
         self.reset_choices()
+        self._show_everything()
 
     # What scripts use
 
