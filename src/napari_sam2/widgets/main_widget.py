@@ -22,7 +22,7 @@ from napari_sam2.widgets.key_bindings import KeyBindings
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.object_requests import ObjectRequests
 from napari_sam2.widgets.open_images import OpenImages
-from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
+from napari_sam2.widgets.preferences import read_preferences, suitable, use_cache_folder
 from napari_sam2.widgets.prompt_requests import PromptRequests
 from napari_sam2.widgets.result_requests import ResultRequests
 from napari_sam2.widgets.run_control import RunControl
@@ -54,7 +54,8 @@ class AnnotateWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        preferences = read_preferences()
+        self._preferred = read_preferences()
+        preferences, unsuitable = suitable(self._preferred)
         use_cache_folder(preferences)
         self._jobs = Jobs()
         self._images = OpenImages(napari_viewer, self._jobs, preferences)
@@ -88,6 +89,8 @@ class AnnotateWidget(QWidget):
         self._connect_viewer()
         self.reset_choices()
         self._show_everything()
+        if unsuitable:
+            self._say(unsuitable)
 
     # What scripts use
 
@@ -265,13 +268,27 @@ class AnnotateWidget(QWidget):
         self._images.open_default_soon()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Let go of the viewer once the dock was closed."""
+        """Let go of the viewer once the dock was closed; hear of other preferences."""
         super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange:
+        if event is None:
+            return
+        if event.type() == QEvent.Type.ActivationChange and self._docked and self.isActiveWindow():
+            self._take_preferences()  # their dialog may have been in front
+        elif event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
             elif self._docked:
                 _run_all(self._clean_ups)
+
+    def _take_preferences(self) -> None:
+        """Let images that are opened next begin with what a person prefers now."""
+        preferred = read_preferences()
+        if preferred != self._preferred:
+            self._preferred = preferred
+            preferences, unsuitable = suitable(preferred)
+            self._images.prefer(preferences)
+            if unsuitable:
+                self._say(unsuitable)
 
     # Building
 

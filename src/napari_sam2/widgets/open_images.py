@@ -192,6 +192,12 @@ class OpenImages(QObject):
         self._preferences = replace(self._preferences, variant=variant, weights=str(weights))
         self.use_variant(variant)
 
+    def prefer(self, preferences: Preferences) -> None:
+        """Let images that are opened next begin with other preferences."""
+        if preferences.variant != self._preferences.variant:
+            self.variant = preferences.variant
+        self._preferences = preferences
+
     def take_in_hand(self, opened: OpenSession) -> bool:
         """Go on with an open session; False if it is open no more."""
         if opened not in self._sessions.values():

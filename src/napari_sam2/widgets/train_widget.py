@@ -37,6 +37,7 @@ from napari_sam2.widgets.messages import counted, sentence_of
 from napari_sam2.widgets.preferences import prefer_weights, read_preferences
 from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from napari_sam2.widgets.train_panels import CurveView, SheetView, TrainForm
+from sam2_backbone.weights_names import why_unsuitable
 
 _ADVICE = (
     "Adapts the built-in network to your own images: choose an image and its labels, or a folder, "
@@ -201,6 +202,8 @@ class TrainWidget(QWidget):
 
     def _say_hindrance(self) -> bool:
         hindrance = self._form.hindrance()
+        if not hindrance and self._form.weights is not None:
+            hindrance = why_unsuitable(self._form.weights, _VARIANT)
         if hindrance:
             show_warning(hindrance)
         return not hindrance
