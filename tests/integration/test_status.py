@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
@@ -77,3 +78,23 @@ def test_what_an_undo_ends_is_not_said_to_be_kept(viewer, hand, annotator, qtbot
     qtbot.wait(100)
     assert len(annotator.session.objects[0].mask_frames) == 1
     assert said(annotator).startswith("Undone: Propagate. Click again")
+
+
+def test_another_image_that_is_selected_is_not_the_one_in_hand(viewer, annotator) -> None:
+    viewer.add_image(STACK, name="other")  # napari selects it
+    assert said(annotator) == "'other' is selected; to annotate it, choose it at Image, above."
+    viewer.layers.selection.active = annotator.points_layer
+    assert said(annotator).startswith("Click again")
+    viewer.layers.selection.active = annotator.image_layer
+    assert said(annotator).startswith("Click again")
+
+
+def test_another_plane_is_not_the_one_in_hand(viewer, fake_model, qtbot) -> None:
+    annotator = annotate(viewer, viewer.add_image(np.stack([STACK[:5]] * 3, axis=1)))
+    viewer.dims.set_point(1, 1)
+    annotator.wait(timeout=20)
+    assert annotator._panels.prompts._axis.currentText() == "axis -4 (5 frames)"  # as its slider
+    qtbot.waitUntil(lambda: said(annotator).startswith("Click an object"), timeout=5000)
+    viewer.dims.set_point(1, 2)
+    expected = "You annotate at axis -3 1: move that slider back"
+    qtbot.waitUntil(lambda: said(annotator).startswith(expected), timeout=5000)

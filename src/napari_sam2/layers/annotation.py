@@ -234,6 +234,12 @@ class AnnotationLayers:
         self._dress()
         return edits
 
+    def is_on_plane(self) -> bool:
+        """Whether the viewer shows the plane of the session, where there are several."""
+        return geo.is_on_plane(
+            self.geometry, self.image, self._viewer.dims, world_units=self._world_units()
+        )
+
     def current_frame(self) -> int | None:
         """Frame that the viewer shows, None if it shows no single one."""
         return geo.current_frame(

@@ -163,5 +163,7 @@ class AnnotatorPanels:
         elif run.is_paused:
             text = news + pause_text(self._keys)
         else:
-            text = news + advice(images.current, dims, self._keys)
+            other = images.other_selected
+            name = "" if other is None else other.name
+            text = news + advice(images.current, dims, self._keys, name)
         self._status.setText(text)

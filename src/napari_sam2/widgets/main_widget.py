@@ -329,6 +329,7 @@ class AnnotateWidget(QWidget):
             (dims.ndisplay, self._show_status),
             (dims.order, self._show_status),
             (dims.point, self._on_point),
+            (self._viewer.layers.selection.events.active, self._show_status),
         ):
             event.connect(slot)
             self._clean_ups.append(partial(event.disconnect, slot))
@@ -364,7 +365,8 @@ class AnnotateWidget(QWidget):
         show_error(sentence_of(error))
 
     def _on_removed(self, name: str) -> None:
-        self._news = f"The image {name!r} was removed. "
+        kept = "what was not saved is offered when it is opened again"
+        self._news = f"{name!r} was removed; {kept}. "
         self.reset_choices()
         self._show_status()
 

@@ -102,6 +102,13 @@ class OpenImages(QObject):
         ]
 
     @property
+    def other_selected(self) -> Image | None:
+        """The image that is selected in the list of layers, unless it is the one in hand."""
+        active = self._viewer.layers.selection.active
+        current = None if self.current is None else self.current.image
+        return next((i for i in self.images if i == active and i != current), None)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing is left to be opened, read or drawn."""
         return not self._opening.isActive() and all(

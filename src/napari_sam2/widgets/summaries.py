@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def _axis_names(opened: OpenSession) -> list[str]:
     return [
-        f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
-        for axis, label in enumerate(opened.image.axis_labels)
+        f"axis {label}" if str(label).lstrip("-").isdigit() else str(label)
+        for label in opened.image.axis_labels
     ]
 
 
@@ -92,16 +92,28 @@ def hindrance(opened: OpenSession | None) -> str:
     return ""
 
 
-def advice(opened: OpenSession | None, dims: Dims, keys: KeyTable) -> str:
-    """Say what a person can or must do next while nothing is computed."""
+def advice(opened: OpenSession | None, dims: Dims, keys: KeyTable, other: str = "") -> str:
+    """Say what a person can or must do next while nothing is computed.
+
+    Parameters
+    ----------
+    other
+        Name of another image that is selected in the list of layers.
+    """
     if opened is None:
         return NO_IMAGE
+    if other:
+        return f"{other!r} is selected; to annotate it, choose it at Image, above."
     try:
         geo.require_plane_view(dims)
     except LayerRefusedError as error:
         return str(error)
     if geo.frame_axis_is_shown(opened.geometry, dims):
         return "The axis of the frames is on display; roll the axes back, or choose another."
+    if not opened.layers.is_on_plane():
+        names = _axis_names(opened)
+        where = ", ".join(f"{names[axis]} {index}" for axis, index in opened.geometry.fixed)
+        return f"You annotate at {where}: move that slider back, or choose Frames anew."
     chosen = opened.session.document.objects.get(opened.obj_id or 0)
     if chosen is None or not (chosen.prompts or chosen.masks):
         what = "an object" if chosen is None else chosen.name
