@@ -16,11 +16,11 @@ from napari_sam2.session.intensities import Channel
 from napari_sam2.session.masks import store_drawn
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.session.wording import counted
 from napari_sam2.widgets.annotator_panels import StatusLine
 from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
-from napari_sam2.widgets.messages import counted
 from napari_sam2.widgets.model_panel import ModelPanel
 from napari_sam2.widgets.object_table import TableView, area_text
 from napari_sam2.widgets.objects_panel import ObjectsPanel

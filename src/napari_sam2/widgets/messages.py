@@ -1,4 +1,4 @@
-"""Words for a person: numbers of things, and one sentence for what failed, never a traceback."""
+"""What a person reads when something failed: one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -17,8 +17,3 @@ def sentence_of(error: BaseException) -> str:
         # not written for a person, so at least its kind is said
         text = f"{type(error).__name__}: {text}"
     return text if text[-1] in ".!?" else f"{text}."
-
-
-def counted(number: int, what: str) -> str:
-    """Count things: "1 frame", "2 frames"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

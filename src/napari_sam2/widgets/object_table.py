@@ -18,7 +18,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_sam2.session.objects import Document, ObjectState, colour_of
-from napari_sam2.widgets.messages import counted
+from napari_sam2.session.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from napari_sam2.session.measurements import Calibration, Measurement, measure, 
 from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
-from napari_sam2.widgets.work_requests import with_suffix
+from napari_sam2.widgets.work_requests import beside_image, with_suffix
 
 if TYPE_CHECKING:
     from napari.layers import Tracks
@@ -193,20 +193,22 @@ class ResultRequests(QObject):
 
     def ask_where_to_export_labels(self) -> None:
         """Write the labels to a file that the person chooses."""
-        if not self._may_run():
+        current = self._images.current
+        if current is None or not self._may_run():
             return
         kinds = "OME-TIFF (*.ome.tif *.tif);;OME-Zarr (*.ome.zarr *.zarr)"
-        path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", "labels.ome.tif", kinds)
+        proposed = beside_image(current.session, "_labels.ome.tif")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", proposed, kinds)
         if path:
             self.export_labels(path)
 
     def ask_where_to_export_table(self) -> None:
         """Write the table to a file that the person chooses."""
-        if not self._may_run():
+        current = self._images.current
+        if current is None or not self._may_run():
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
-        )
+        proposed = beside_image(current.session, "_measurements.csv")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export table", proposed, "CSV (*.csv)")
         if path:
             self.export_table(with_suffix(path, ".csv"))
 
@@ -216,7 +218,10 @@ class ResultRequests(QObject):
         if current is None or not self._may_run():
             return
         chosen = format_named(format_name)
-        proposed = chosen.name_for(current.session.path)
+        source = current.session.path
+        proposed = chosen.name_for(source)
+        if source is not None:
+            proposed = str(source.with_name(proposed))
         path, _ = QFileDialog.getSaveFileName(
             self._panel,
             f"Export: {chosen.title}",

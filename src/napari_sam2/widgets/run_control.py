@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.session.wording import counted
 from napari_sam2.widgets.jobs import Jobs, Steps
-from napari_sam2.widgets.messages import counted
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.run_progress import RunProgress
 

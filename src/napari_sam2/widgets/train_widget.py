@@ -33,7 +33,8 @@ from napari_sam2.session.training_run import (
     keep_weights,
     read_progress,
 )
-from napari_sam2.widgets.messages import counted, sentence_of
+from napari_sam2.session.wording import counted
+from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.preferences import prefer_weights, read_preferences
 from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from napari_sam2.widgets.train_panels import CurveView, SheetView, TrainForm

@@ -1,0 +1,8 @@
+"""Numbers of things in words that a person reads."""
+
+from __future__ import annotations
+
+
+def counted(number: int, what: str) -> str:
+    """Count things: "1 frame", "2 frames"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
