@@ -34,8 +34,9 @@ _POLARITY = {POSITIVE: "positive", NEGATIVE: "negative"}
 _SYMBOL = {POSITIVE: "disc", NEGATIVE: "x"}
 MOST_NAMED = 100  # markers
 _NAME_SIZE = 9
-# pixels of the screen: seen from afar, and from near no lid on a small cell in a large image
-_MARKER_ON_SCREEN = (8, 16)
+# pixels of the screen: from near, no lid on a small cell in a large image. None at least: where no
+# marker is in view napari 0.9 draws one of no size in the corner of the image
+_MARKER_ON_SCREEN = (0, 16)
 _SELECTING = ("select", "direct")
 # float32 vertices of a Shapes layer know about this much of a pixel
 _TOLERANCE = 1e-2
