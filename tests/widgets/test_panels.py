@@ -16,13 +16,14 @@ from napari_sam2.session.intensities import Channel
 from napari_sam2.session.masks import store_drawn
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
-from napari_sam2.session.wording import counted
+from napari_sam2.session.wording import counted, figures
+from napari_sam2.widgets import train_panels
 from napari_sam2.widgets.annotator_panels import StatusLine
 from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
-from napari_sam2.widgets.object_table import TableView, area_text
+from napari_sam2.widgets.object_table import TableView
 from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel, progress_text
@@ -98,11 +99,20 @@ def test_time_left(done, total, elapsed_s, paused, text) -> None:
 
 
 @pytest.mark.parametrize(
-    ("area", "text"),
-    [(0.0, "0"), (38.0, "38"), (12.3456, "12.35"), (999.5, "999.5"), (12345.6, "12346")],
+    ("value", "text"),
+    [(0.0, "0"), (38.0, "38"), (12.3456, "12.35"), (999.5, "999.5"), (-12345.6, "-12346")],
 )
-def test_areas_are_written_without_powers(area, text) -> None:
-    assert area_text(area) == text
+def test_numbers_are_written_without_powers(value, text) -> None:
+    assert figures(value) == text
+
+
+def test_a_curve_begins_with_the_second_report() -> None:
+    minutes, values = train_panels._smoothed([0.5, 1.0, 1.5], [4.0, 2.0, 3.0])
+    np.testing.assert_allclose(minutes, [0.5, 1.0, 1.5])
+    np.testing.assert_allclose(values, [4.0, 3.0, 3.0])
+    _, values = train_panels._smoothed(range(7), [9, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(values[-2:], 1)  # what is long past does not count
+    assert len(train_panels._smoothed([], [])[1]) == 0
 
 
 def test_the_line_below_keeps_room_for_three_lines(qtbot) -> None:

@@ -18,7 +18,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_sam2.session.objects import Document, ObjectState, colour_of
-from napari_sam2.session.wording import counted
+from napari_sam2.session.wording import counted, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,7 +183,7 @@ class ObjectTableModel(QAbstractTableModel):
         if column == _SCORE:
             return "–" if np.isnan(mask.iou) else f"{mask.iou:.2f}"
         area = int(np.count_nonzero(mask.logits > 0)) * self._view.pixel_area
-        return area_text(area)
+        return figures(area)
 
     def _tip(self, state: ObjectState) -> str:
         prompts = len(state.prompts)
@@ -201,11 +201,6 @@ class ObjectTableModel(QAbstractTableModel):
 
 def _names(document: Document) -> list[str]:
     return [state.name for state in document.objects.values()]
-
-
-def area_text(area: float) -> str:
-    """Write an area in four figures, or in as many as it has before the point."""
-    return f"{area:.0f}" if area >= 1000 else f"{area:.4g}"
 
 
 def state_on(state: ObjectState, frame_idx: int | None) -> str:

@@ -327,9 +327,9 @@ def _short_combo() -> QComboBox:
 
 
 def _smoothed(minutes: Iterable[float], values: Iterable[float]) -> tuple[Any, Any]:
-    """Return a running mean, as the run's own curves have it."""
+    """Return the mean of each report and those before it, of fewer where a run begins."""
     at, numbers = np.asarray(list(minutes)), np.asarray(list(values))
-    width = min(_SMOOTHED, len(numbers))
-    if width < 2:
-        return at, numbers
-    return at[width - 1 :], np.convolve(numbers, np.ones(width) / width, mode="valid")
+    sums = np.concatenate([[0.0], np.cumsum(numbers)])
+    ends = np.arange(1, len(numbers) + 1)
+    starts = np.maximum(ends - _SMOOTHED, 0)
+    return at, (sums[ends] - sums[starts]) / (ends - starts)
