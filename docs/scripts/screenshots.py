@@ -12,6 +12,7 @@ tissue, and prints how well its nuclei are met. In the documentation it is 4d4f2
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,7 @@ IMAGES = Path(__file__).parents[1] / "images"
 NUM_CELLS = 8
 NARROW = 360
 MOST_CORRECTIONS = 3
+TRAINING_MINUTES = 2
 
 
 class Camera:
@@ -234,6 +236,27 @@ def slices(camera: Camera) -> None:
     camera.shoot("track_slices")
 
 
+def training(camera: Camera) -> None:
+    """The panel SAM 2 train after a short run on the movie and its labels."""
+    viewer = camera.viewer
+    data, options, _ = sample_data.cell_migration()[0]
+    viewer.add_image(data, **options)
+    with as_file(files("napari_sam2") / "samples" / "cell_migration_labels.tif") as path:
+        viewer.add_labels(tifffile.imread(path), name="Cells", opacity=0.5)
+    viewer.dims.set_point(0, 0)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-sam2", "SAM 2 train")
+    settle()
+    viewer.reset_view()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        panel.form.choose(out=Path("fine-tuned"), minutes=TRAINING_MINUTES)
+        panel.train()
+        while panel.is_busy:
+            QTest.qWait(200)
+        camera.shoot("train_panel")
+        print(panel.status)
+    viewer.window.remove_dock_widget(panel)
+
+
 def by_hand(camera: Camera) -> None:
     """Every nucleus of a labelled image, clicked; the worst corrected; saved and opened again."""
     if camera.tissue is None:
@@ -311,7 +334,8 @@ def _overlap(annotator: Any, obj_id: int, nucleus: NDArray[np.bool_]) -> float:
 
 
 PICTURES: dict[str, Callable[[Camera], None]] = {
-    "movie": movie, "shapes": shapes, "look": look, "slices": slices, "by_hand": by_hand,
+    "movie": movie, "shapes": shapes, "look": look, "slices": slices,
+    "training": training, "by_hand": by_hand,
 }  # fmt: skip
 
 

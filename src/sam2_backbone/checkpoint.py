@@ -28,6 +28,7 @@ from sam2_backbone.config import (
 from sam2_backbone.errors import CheckpointError
 from sam2_backbone.modeling.sam2 import SAM2
 from sam2_backbone.variants import VARIANTS
+from sam2_backbone.weights_names import published_variant
 
 # Meta's key, as a pattern over its beginning or inside, and ours; applied in this order
 _KEY_TABLE: tuple[tuple[str, str], ...] = (
@@ -183,18 +184,13 @@ def recognise_config(stored: StoredWeights) -> SAM2Config:
     """
     if stored.config is not None:
         return stored.config
-    tensors = stored.tensors
-    prefix = "image_encoder.trunk.blocks."
-    depth = len({key.split(".")[3] for key in tensors if key.startswith(prefix)})
-    is_21 = "no_object_memory" in tensors
-    depths = {"tiny": 12, "small": 16, "base_plus": 24, "large": 48}
-    for size, blocks in depths.items():
-        if blocks == depth:
-            return VARIANTS[f"{'sam2.1' if is_21 else 'sam2'}_hiera_{size}"].config
-    raise CheckpointError(
-        f"{stored.path} is no SAM 2 network that is known here ({depth} trunk blocks); "
-        "name the variant that it was made from"
-    )
+    found = published_variant(stored.tensors)
+    if found is None:
+        raise CheckpointError(
+            f"{stored.path} is no SAM 2 network that is known here; "
+            "name the variant that it was made from"
+        )
+    return VARIANTS[found].config
 
 
 def _read_safetensors(path: Path) -> StoredWeights:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from importlib.resources import files as resources
+
 import napari
 import numpy as np
 import pytest
 import tifffile
 from napari.settings import get_plugin_settings
 from npe2 import PluginManager, PluginManifest
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QApplication, QFileDialog
+from safetensors.numpy import save_file
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session import files
@@ -21,6 +25,7 @@ from napari_sam2.widgets.main_widget import annotate
 from napari_sam2.widgets.session_files import session_reader
 
 STACK = moving_discs()
+MICRO = str(resources("sam2_backbone") / "weights" / "micro.safetensors")
 
 
 @pytest.fixture
@@ -265,16 +270,20 @@ def test_other_files_are_left_to_others(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(labels[2], session.labels(2))
 
 
-def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, kept_settings) -> None:
+def test_preferences_hold_for_a_panel_that_opens(
+    viewer, fake_model, kept_settings, tmp_path, messages
+) -> None:
     register()
+    mine = str(tmp_path / "mine.safetensors")
+    shutil.copy(MICRO, mine)
     settings = get_plugin_settings("napari-sam2")
-    settings.model.weights, settings.model.view = "mine.safetensors", "whole frame"
+    settings.model.weights, settings.model.view = mine, "whole frame"
     settings.model.memory_budget = 128
     settings.work.live, settings.work.hover_delay = True, 300
     settings.work.autosave_interval = 2.0
     annotator = annotate(viewer, viewer.add_image(STACK))
     session = annotator.session
-    assert (session.settings.weights, session.window) == ("mine.safetensors", None)
+    assert (session.settings.weights, session.window) == (mine, None)
     assert session.settings.memory_mib == 128
     assert annotator._panels.propagation.is_live
     assert annotator._prompts.pointer._timer.interval() == 300
@@ -285,8 +294,36 @@ def test_preferences_hold_for_a_panel_that_opens(viewer, fake_model, kept_settin
     assert annotator.session.settings.weights == "default"
     # and come back with it
     annotator.open_image(other, variant="micro")
-    assert annotator.session.settings.weights == "mine.safetensors"
+    assert annotator.session.settings.weights == mine
     annotator._images.use_variant("sam2.1_hiera_tiny")
     annotator._images.use_variant("micro")
     annotator.wait(timeout=20)
-    assert annotator.session.settings.weights == "mine.safetensors"
+    assert annotator.session.settings.weights == mine
+    assert messages == []
+
+
+def test_weights_of_another_network_are_refused_when_chosen(
+    viewer, fake_model, kept_settings, tmp_path, messages, monkeypatch
+) -> None:
+    register()
+    other = tmp_path / "other.safetensors"
+    save_file({"image_encoder.trunk.blocks.0.weight": np.zeros(3)}, other)
+    settings = get_plugin_settings("napari-sam2")
+    settings.model.weights = str(other)
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    refusal = "other.safetensors holds weights of another network, not of micro."
+    assert [message.startswith(refusal) for message in messages] == [True]
+    assert annotator.session.settings.weights == "default"
+    monkeypatch.setattr(annotator, "isActiveWindow", lambda: True)
+    # later, in the dialog of the preferences
+    settings.model.weights = str(tmp_path / "none.safetensors")
+    QApplication.sendEvent(annotator, QEvent(QEvent.Type.ActivationChange))
+    QApplication.sendEvent(annotator, QEvent(QEvent.Type.ActivationChange))
+    assert [message.startswith("There is no weights file") for message in messages] == [False, True]
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(MICRO, mine)
+    settings.model.weights = str(mine)
+    QApplication.sendEvent(annotator, QEvent(QEvent.Type.ActivationChange))
+    annotator.open_image(viewer.add_image(STACK))
+    assert annotator.session.settings.weights == str(mine)
+    assert len(messages) == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QComboBox, QSpinBox, QTableView
 
 from fakes import moving_discs
 from napari_sam2.widgets import key_bindings
@@ -180,6 +182,42 @@ def test_table_range_lock_and_live(viewer, fake_model, messages) -> None:
     annotator.wait(timeout=20)
     assert [record.obj_id for record in session.objects] == [1]
     assert session.undo_title == "Remove objects"
+
+
+def test_keys_are_heard_while_a_panel_has_the_focus(
+    viewer, hand, fake_model, messages, qtbot
+) -> None:
+    image = viewer.add_image(STACK, name="cells")
+    viewer.add_image(STACK, name="gfp")
+    annotator = annotate(viewer, image)
+    panels = annotator._panels
+    viewer.dims.set_point(0, 3)
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    for panel, what in (
+        (panels.objects, QTableView), (panels.prompts, QComboBox), (panels.propagation, QSpinBox),
+    ):  # fmt: skip
+        widget = panel.findChildren(what)[0]
+        widget.setFocus()
+        known = len(annotator.session.objects)
+        QTest.keyClick(widget, Qt.Key.Key_Q)
+        annotator.wait(timeout=20)
+        assert len(annotator.session.objects) == known + 1, widget
+        QTest.keyClick(widget, Qt.Key.Key_G)
+        annotator.wait(timeout=20)
+        assert annotator.image_layer == image
+        assert len(annotator.session.objects[0].mask_frames) == 8
+        hand.undo()
+        annotator.wait(timeout=20)
+    QTest.keyClick(panels.objects.table, Qt.Key.Key_Comma)
+    qtbot.waitUntil(lambda: panels.objects.table.selected == (3,), timeout=5000)
+    QTest.keyClick(panels.objects.table, Qt.Key.Key_Right)
+    assert viewer.dims.current_step[0] == 4
+    number = panels.propagation.findChildren(QSpinBox)[0]
+    number.selectAll()
+    QTest.keyClicks(number, "5")  # what numbers are made of stays theirs
+    assert number.value() == 5
+    assert messages == []
 
 
 def test_a_key_is_changed(viewer, hand, fake_model, messages, monkeypatch) -> None:

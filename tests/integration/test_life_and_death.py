@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractButton
 
 from fakes import moving_discs
 from napari_sam2.session.session import Session
@@ -23,6 +24,10 @@ def test_opened_from_the_menu_before_there_is_an_image(viewer, fake_model, hand)
     annotator.wait(timeout=20)
     assert annotator.session is None
     assert annotator.points_layer is None
+    assert annotator._panels._status.text().startswith("Open an image first")
+    for text in ("Remove", "Both (G)", "Save …"):
+        (button,) = (b for b in annotator.findChildren(QAbstractButton) if b.text() == text)
+        assert not button.isEnabled(), text
     annotator.propagate()
     assert annotator.new_object() is None
     viewer.add_image(moving_discs())

@@ -221,3 +221,28 @@ def test_the_network_looks_while_the_button_is_down(viewer, hand, fake_model, qt
     annotator.wait(timeout=20)
     assert len(model.calls) == count
     QTest.mouseRelease(hand.canvas, button, none, place)
+
+
+def test_a_click_where_a_box_is_dragged_makes_no_object(viewer, hand, fake_model, messages) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    viewer.layers.selection.active = annotator.shapes_layer
+    hand.click((12, 12))
+    annotator.wait(timeout=20)
+    assert len(annotator.shapes_layer.data) == 0
+    assert annotator.session.objects == ()
+    (message,) = messages
+    assert "choose the layer SAM 2 points" in message
+    hand.drag((8, 8), (20, 24))  # the next box is one
+    annotator.wait(timeout=20)
+    assert len(annotator.shapes_layer.data) == 1
+    assert len(annotator.session.objects) == 1
+    hand.click((40, 40))
+    annotator.wait(timeout=20)
+    assert len(annotator.shapes_layer.data) == 1  # and stays
+    assert annotator.session.prompts(1, 0).box is not None
+    # a script draws what it wants
+    annotator.new_object()
+    annotator.shapes_layer.add_rectangles([[[0, 40, 40], [0, 40, 41], [0, 41, 41], [0, 41, 40]]])
+    annotator.wait(timeout=20)
+    assert len(annotator.session.objects) == 2

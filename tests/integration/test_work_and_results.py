@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from napari.layers import Tracks
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.layers.frame_source import LayerFrameSource
@@ -35,7 +36,7 @@ def test_work_of_a_process_that_died_is_offered_and_taken_up(
     annotator = annotate(viewer, viewer.add_image(STACK))
     work = annotator._panels.work
     qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
-    assert "1 objects with 8 masks" in work._found.text()
+    assert "1 object with 8 masks" in work._found.text()
     work.taken_up.emit()
     annotator.wait(timeout=20)
     assert annotator.session.document == earlier.document
@@ -66,7 +67,7 @@ def test_work_on_another_plane_is_offered_and_taken_up_there(
     annotator = annotate(viewer, layer)
     work = annotator._panels.work
     qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
-    assert "was found at z 3: 1 objects with 8 masks" in work._found.text()
+    assert "was found at z 3: 1 object with 8 masks" in work._found.text()
     assert annotator._images.current.geometry.fixed == ((1, 0),)
     work.taken_up.emit()
     qtbot.waitUntil(lambda: bool(annotator.session.document.objects), timeout=20_000)
@@ -359,3 +360,54 @@ def test_each_of_two_images_keeps_what_is_its_own(viewer, slow_model, qtbot, mes
     viewer.layers.selection.active = points
     assert annotator.image_layer == first
     assert messages == []
+
+
+def test_files_are_proposed_beside_the_image(viewer, fake_model, tmp_path, monkeypatch) -> None:
+    proposed = []
+
+    def choose(parent, title, name, kinds):
+        proposed.append(name)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    tifffile.imwrite(tmp_path / "cells.ome.tif", STACK)
+    for image in (
+        viewer.add_image(STACK),
+        *viewer.open(tmp_path / "cells.ome.tif", plugin="napari"),
+    ):
+        annotator = annotate(viewer, image)
+        annotator.points_layer.add((0, 12, 12))
+        annotator.wait(timeout=20)
+        annotator._work.ask_where_to_save()
+        annotator._results.ask_where_to_export_labels()
+        annotator._results.ask_where_to_export_table()
+        annotator._results.ask_where_to_export_results("coco")
+    names = ("session.json", "labels.ome.tif", "measurements.csv", "coco.json")
+    assert proposed[:3] == list(names[:3])
+    assert proposed[4:] == [str(tmp_path / f"cells_{name}") for name in names]
+
+
+def test_work_is_discarded_only_if_it_is_meant(viewer, fake_model, qtbot, monkeypatch) -> None:
+    earlier = Session(FakeFrames(STACK), predictor_factory=FakePredictor)
+    saving = Autosave(earlier)
+    earlier.add_point(earlier.new_object("cell"), 0, (12, 12))
+    saving.stop()
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    work = annotator._panels.work
+    qtbot.waitUntil(lambda: work._offer.isVisibleTo(work), timeout=10_000)
+    path = annotator._images.current.found_work.path
+    said = []
+
+    def answer(parent, title, question):
+        said.append(question)
+        return answers.pop(0)
+
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    work.put_away.emit()
+    assert path.exists()
+    assert work._offer.isVisibleTo(work)
+    work.put_away.emit()
+    assert not path.exists()
+    assert not work._offer.isVisibleTo(work)
+    assert "It holds 1 object with 1 mask." in said[0]

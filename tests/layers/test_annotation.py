@@ -231,10 +231,23 @@ def test_detached_layers_stay_as_they_are(bench) -> None:
     heard = []
     here.layers.markers_changed.connect(lambda: heard.append(1))
     points = here.layers.points
+    labels = here.layers.labels
+    labels.mode = "paint"
     here.layers.detach()
     here.layers.detach()
+    assert labels.mode == "pan_zoom"  # its brush would go on being drawn
     points.add((0, 30, 20))
     here.image.scale = (1, 2, 2)
     here.viewer.layers.remove(here.image)
     assert heard == []
     assert not points.locked
+
+
+def test_markers_hide_no_small_cell_in_a_large_image(bench) -> None:
+    here = bench(np.zeros((2, 2048, 2048), np.uint8))
+    points = here.layers.points
+    points.add((0, 100, 100))
+    assert points.size[0] == 20  # from afar they are seen
+    least, most = points.canvas_size_limits
+    assert most <= 16
+    assert least == 0  # or napari shows a marker where there is none in view

@@ -404,7 +404,7 @@ def test_a_stroke_beside_the_plane_of_the_session_is_refused_and_taken_back(benc
     assert (axis, place) == (1, 1)
     stray = (np.array([0, 0]), np.array([2, 1]), np.array([5, 5]), np.array([9, 9]))
     here.layers.labels.data_setitem(stray, 3)
-    assert "looks at axis 1 at 1" in here.refusals[0]
+    assert "looks at axis -3 at 1" in here.refusals[0]
     here.layers.erase_strays()
     labels = np.asarray(here.layers.labels.data)
     assert labels[0, 2, 5, 9] == 0

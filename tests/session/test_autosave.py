@@ -82,7 +82,7 @@ def test_work_is_found_by_its_image_and_taken_up(tmp_path: Path) -> None:
     assert find_work(a_session(), tmp_path) is None  # it is being written
     saving.stop()
     found = find_work(a_session(), tmp_path)
-    assert found.summary == "1 objects with 8 masks"
+    assert found.summary == "1 object with 8 masks"
     assert find_work(a_session(7), tmp_path) is None  # another image
     again = a_session()
     again.restore(found.contents, found.path.name)

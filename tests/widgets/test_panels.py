@@ -16,6 +16,9 @@ from napari_sam2.session.intensities import Channel
 from napari_sam2.session.masks import store_drawn
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.prompts import FramePrompts
+from napari_sam2.session.wording import counted, figures
+from napari_sam2.widgets import train_panels
+from napari_sam2.widgets.annotator_panels import StatusLine
 from napari_sam2.widgets.input_panel import InputPanel, InputView
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
@@ -86,10 +89,45 @@ def test_propagate_panel(qtbot) -> None:
         (10, 310, 10.0, False, "10/310, 5 min left"),
         (5, 10, 5.0, True, "5/10, paused"),
         (10, 10, 5.0, False, "10/10"),
+        (0, 0, 0.1, False, "starting …"),
+        (0, 0, 0.1, True, "paused"),
+        (7, 0, 5.0, False, "7"),
     ],
 )
 def test_time_left(done, total, elapsed_s, paused, text) -> None:
     assert progress_text(done, total, elapsed_s, paused=paused) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (38.0, "38"), (12.3456, "12.35"), (999.5, "999.5"), (-12345.6, "-12346")],
+)
+def test_numbers_are_written_without_powers(value, text) -> None:
+    assert figures(value) == text
+
+
+def test_a_curve_begins_with_the_second_report() -> None:
+    minutes, values = train_panels._smoothed([0.5, 1.0, 1.5], [4.0, 2.0, 3.0])
+    np.testing.assert_allclose(minutes, [0.5, 1.0, 1.5])
+    np.testing.assert_allclose(values, [4.0, 3.0, 3.0])
+    _, values = train_panels._smoothed(range(7), [9, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(values[-2:], 1)  # what is long past does not count
+    assert len(train_panels._smoothed([], [])[1]) == 0
+
+
+def test_the_line_below_keeps_room_for_three_lines(qtbot) -> None:
+    line = StatusLine()
+    qtbot.addWidget(line)
+    line.setText("one")
+    one = line.heightForWidth(300)
+    line.setText("one\ntwo\nthree")
+    assert line.heightForWidth(300) == one
+    line.setText("one\ntwo\nthree\nfour")
+    assert line.heightForWidth(300) > one
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "frame") for number in (0, 1, 2)] == ["0 frames", "1 frame", "2 frames"]
 
 
 def test_prompt_panel(qtbot) -> None:

@@ -17,6 +17,7 @@ from napari_sam2.layers.geometry import FrameGeometry
 from napari_sam2.layers.label_writer import LabelWriter
 from napari_sam2.layers.markers import MarkerBook, PromptEdit
 from napari_sam2.layers.prompt_layers import NO_OBJECT, PromptKey
+from napari_sam2.layers.slips import Slips
 from napari_sam2.layers.strokes import Stroke, Waiting, read_stroke, strays, touched
 from napari_sam2.session.prompts import NEGATIVE, POSITIVE
 
@@ -82,6 +83,7 @@ class AnnotationLayers:
         self._is_begun = False  # a shape was begun that is not finished yet
         self._postponed: set[PromptKey] = set()
         self._detached = False
+        self._slips = Slips()
         self.mask_waiting: Waiting = _none
         """What strokes make of an object on a frame that the session has yet to hear of."""
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -133,6 +135,7 @@ class AnnotationLayers:
             self._shapes = self._insert(layer, below=self._points)
             self._shapes.events.data.connect(self._on_markers)
             self._shapes.selected_data.events.items_changed.connect(self._on_shapes_picked)
+            self._shapes.mouse_drag_callbacks.append(self._slips.watch)
         if self._points is None:
             layer = prompt_layers.new_points_layer(self.geometry, "SAM 2 points")
             self._points = self._insert(layer)
@@ -182,11 +185,14 @@ class AnnotationLayers:
         if self._shapes is not None:
             self._shapes.events.data.disconnect(self._on_markers)
             self._shapes.selected_data.events.items_changed.disconnect(self._on_shapes_picked)
+            self._shapes.mouse_drag_callbacks.remove(self._slips.watch)
             self._shapes.locked = False
         if self._labels is not None:
             self._labels.events.selected_label.disconnect(self._on_label_picked)
             self._labels.events.paint.disconnect(self._on_paint)
             self._labels.locked = False
+            # napari 0.9 may crash where a layer is deleted whose brush is over the canvas
+            self._labels.mode = "pan_zoom"
 
     # From the person
 
@@ -202,6 +208,11 @@ class AnnotationLayers:
         if self._is_shaping:
             return []  # its end is heard
         points, shapes = self.points, self.shapes
+        slipped = self._slips.take(shapes)
+        if slipped:
+            with self.book.drawing():
+                prompt_layers.remove_rows(shapes, slipped)
+            self.refused.emit(self._slips.sentence)
         try:
             geo.require_plane_view(self._viewer.dims)
         except LayerRefusedError as error:
@@ -222,6 +233,12 @@ class AnnotationLayers:
         self._show_names()
         self._dress()
         return edits
+
+    def is_on_plane(self) -> bool:
+        """Whether the viewer shows the plane of the session, where there are several."""
+        return geo.is_on_plane(
+            self.geometry, self.image, self._viewer.dims, world_units=self._world_units()
+        )
 
     def current_frame(self) -> int | None:
         """Frame that the viewer shows, None if it shows no single one."""

@@ -116,7 +116,7 @@ class Composition:
         for axis, here in self._geometry.fixed:
             if 1 < shape[axis] <= _MOST_INDICES:
                 label = str(self._image.axis_labels[axis])
-                label = f"axis {axis}" if label.lstrip("-").isdigit() else label
+                label = f"axis {label}" if label.lstrip("-").isdigit() else label
                 found += [
                     (Origin(self.own.layer_id, (axis, index)), f"{label} = {index}")
                     for index in range(shape[axis])

@@ -211,6 +211,14 @@ def current_frame(
     return frame_idx if 0 <= frame_idx < geometry.num_frames else None
 
 
+def is_on_plane(
+    geometry: FrameGeometry, image: Image, dims: Dims, *, world_units: Units | None = None
+) -> bool:
+    """Whether the sliders of axes that are neither frame nor plane are where a session looks."""
+    here = world_to_data(image, dims.point, world_units=world_units)
+    return bool(geometry.to_pixel(here).on_plane[0])
+
+
 def frame_axis_is_shown(geometry: FrameGeometry, dims: Dims) -> bool:
     """Whether the viewer's canvas shows the frame axis, so that a click has no single frame."""
     if geometry.frame_axis is None:

@@ -61,11 +61,11 @@ _AS_WRITTEN = {
 }
 
 KEYS = (
-    Key("G", KeyAction.PROPAGATE, "go: follow the objects through the frames; pause"),
+    Key("G", KeyAction.PROPAGATE, "go: follow the objects; pause"),
     Key("N", KeyAction.POLARITY, "negative or positive clicks"),
     Key("Q", KeyAction.NEW_OBJECT, "new object"),
     Key("U", KeyAction.CANDIDATE, "another answer to a first click"),
-    Key("H", KeyAction.PREVIEW, "while held: the mask that a click here would give"),
+    Key("H", KeyAction.PREVIEW, "while held: what a click would give"),
     Key("J", KeyAction.PREVIOUS_PROMPT, "previous frame with a prompt"),
     Key("K", KeyAction.NEXT_PROMPT, "next frame with a prompt"),
     Key(",", KeyAction.PREVIOUS_OBJECT, "choose the previous object"),

@@ -34,6 +34,9 @@ _POLARITY = {POSITIVE: "positive", NEGATIVE: "negative"}
 _SYMBOL = {POSITIVE: "disc", NEGATIVE: "x"}
 MOST_NAMED = 100  # markers
 _NAME_SIZE = 9
+# pixels of the screen: from near, no lid on a small cell in a large image. None at least: where no
+# marker is in view napari 0.9 draws one of no size in the corner of the image
+_MARKER_ON_SCREEN = (0, 16)
 _SELECTING = ("select", "direct")
 # float32 vertices of a Shapes layer know about this much of a pixel
 _TOLERANCE = 1e-2
@@ -70,6 +73,7 @@ def new_points_layer(geometry: FrameGeometry, name: str) -> Points:
         size=marker_size(geometry),
         border_color="white",
         border_width=0.15,
+        canvas_size_limits=_MARKER_ON_SCREEN,
     )
 
 
@@ -310,7 +314,9 @@ def _read_box(
 
 def off_plane(geometry: FrameGeometry) -> str:
     """Say where a session looks, to someone who works elsewhere."""
-    places = ", ".join(f"axis {axis} at {position}" for axis, position in geometry.fixed)
+    # counted from the last, as napari names axes that have no names
+    fixed = ((axis - geometry.ndim, position) for axis, position in geometry.fixed)
+    places = ", ".join(f"axis {axis} at {position}" for axis, position in fixed)
     return f"This session looks at {places}; move that slider back, or choose the frame axis anew."
 
 

@@ -21,6 +21,7 @@ from napari_sam2.session.history import Action
 from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.objects import Document, ObjectState
 from napari_sam2.session.planes import Plane
+from napari_sam2.session.wording import counted
 
 _MAGIC = b"napari-sam2 journal 2\n"
 #: Of one record: length and CRC-32 of what follows.
@@ -48,7 +49,7 @@ class Recovered:
         """Say what it is in a few words."""
         objects = self.contents.document.objects.values()
         masks = sum(len(state.masks) for state in objects)
-        return f"{len(objects)} objects with {masks} masks"
+        return f"{counted(len(objects), 'object')} with {counted(masks, 'mask')}"
 
 
 class JournalWriter:

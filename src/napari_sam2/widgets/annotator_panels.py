@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, as_written
 from napari_sam2.widgets.input_panel import InputPanel
+from napari_sam2.widgets.key_passing import KeyPassing
 from napari_sam2.widgets.keys_panel import KeysPanel
 from napari_sam2.widgets.labels_panel import LabelsPanel
 from napari_sam2.widgets.model_panel import ModelPanel
@@ -15,13 +16,36 @@ from napari_sam2.widgets.objects_panel import ObjectsPanel
 from napari_sam2.widgets.prompt_panel import NO_IMAGE, PromptPanel
 from napari_sam2.widgets.propagate_panel import PropagatePanel
 from napari_sam2.widgets.results_panel import ResultsPanel
-from napari_sam2.widgets.summaries import activity, advice, axis_choices, hindrance, table_view
+from napari_sam2.widgets.summaries import (
+    activity,
+    advice,
+    axis_choices,
+    hindrance,
+    pause_text,
+    table_view,
+)
 from napari_sam2.widgets.work_panel import WorkPanel
 from sam2_backbone.variants import list_variants
 
 if TYPE_CHECKING:
     from napari_sam2.widgets.open_images import OpenImages
     from napari_sam2.widgets.run_control import RunControl
+
+
+class StatusLine(QLabel):
+    """A text with room for some lines, so that what is above it stays where it is."""
+
+    num_lines = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+
+    def heightForWidth(self, width: int) -> int:
+        """Ask for the height of the text, or of some lines."""
+        # not a minimum height: the window's font is known once the panel is docked
+        least = self.num_lines * self.fontMetrics().lineSpacing() + 2 * self.margin()
+        return max(super().heightForWidth(width), least)
 
 
 class AnnotatorPanels:
@@ -34,6 +58,7 @@ class AnnotatorPanels:
     """
 
     def __init__(self, dock: QWidget) -> None:
+        self._keys: KeyTable = DEFAULT_KEYS
         keys = {action: as_written(key) for action, key in DEFAULT_KEYS.items()}
         self.model = ModelPanel(list_variants())
         self.prompts = PromptPanel(polarity_key=keys[KeyAction.POLARITY])
@@ -57,9 +82,7 @@ class AnnotatorPanels:
             (self.model, "Model"),
         ):
             self._tabs.addTab(panel, name)
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setMinimumHeight(3 * self._status.fontMetrics().lineSpacing())
+        self._status = StatusLine()
         column = QVBoxLayout(dock)
         column.setContentsMargins(4, 4, 4, 4)
         column.addWidget(self.prompts)
@@ -67,6 +90,11 @@ class AnnotatorPanels:
         column.addWidget(self._tabs)
         column.addWidget(self.work)
         column.addWidget(self._status)
+        self._passing = KeyPassing()
+        # but from the keys, which are typed there
+        for typed_in in (self.prompts, self.objects, self.propagation, self.input, self.labels):
+            self._passing.pass_from(typed_in)
+        self._passing.pass_from(self.model)
 
     def show_session(self, images: OpenImages) -> None:
         """Show the session in hand."""
@@ -107,6 +135,7 @@ class AnnotatorPanels:
 
     def show_keys(self, keys: KeyTable) -> None:
         """Show the keys, in their table and beside what they do."""
+        self._keys = keys
         written = {action: as_written(key) for action, key in keys.items()}
         self.keys.show_keys(keys)
         self.prompts.name_key(written[KeyAction.POLARITY])
@@ -126,11 +155,15 @@ class AnnotatorPanels:
                 self.propagation.show_startable(hindrance(images.current))
 
     def show_status(
-        self, images: OpenImages, dims: Any, *, news: str, busy: bool, doing: str
+        self, images: OpenImages, dims: Any, run: RunControl, *, news: str, busy: bool
     ) -> None:
         """Say what is being computed, or what happened and what can be done next."""
         if images.current is not None and busy:
-            text = activity(images.current, doing=doing)
+            text = activity(images.current, doing=run.doing)
+        elif run.is_paused:
+            text = news + pause_text(self._keys)
         else:
-            text = news + advice(images.current, dims)
+            other = images.other_selected
+            name = "" if other is None else other.name
+            text = news + advice(images.current, dims, self._keys, name)
         self._status.setText(text)

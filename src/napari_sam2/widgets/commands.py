@@ -12,7 +12,7 @@ from napari.utils.notifications import show_warning
 
 from napari_sam2.widgets.command_table import Command
 
-NO_PANEL = "Open the panel first: Plugins > SAM 2 annotate."
+NO_PANEL = "Open the panel first: Plugins > SAM 2 > SAM 2 annotate."
 
 
 def _asking(command: Command) -> Callable[[], None]:

@@ -24,7 +24,7 @@ from napari_sam2.layers.model_input import images_of
 from napari_sam2.session.model_hub import ModelHub
 from napari_sam2.session.settings import SessionSettings
 from napari_sam2.widgets.messages import sentence_of
-from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
+from napari_sam2.widgets.preferences import read_preferences, suitable, use_cache_folder
 from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from sam2_backbone.variants import list_variants
 
@@ -136,7 +136,10 @@ class EverythingWidget(QWidget):
     # Inside
 
     def _settings(self, plane: ShownPlane) -> SessionSettings:
-        variant, preferences = self._network.currentText(), read_preferences()
+        variant = self._network.currentText()
+        preferences, unsuitable = suitable(read_preferences())
+        if unsuitable and variant == preferences.variant:
+            show_warning(unsuitable)
         return SessionSettings(
             variant=variant,
             weights=preferences.weights_for(variant),

@@ -34,7 +34,7 @@ class KeysPanel(QWidget):
         rows.hide()
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self._table.setColumnWidth(0, 92)
+        self._table.setColumnWidth(0, 84)
         for row, key in enumerate(KEYS):
             does = QTableWidgetItem(key.does)
             does.setToolTip(key.does)

@@ -23,7 +23,7 @@ from napari_sam2.widgets.key_bindings import KeyBindings
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.object_requests import ObjectRequests
 from napari_sam2.widgets.open_images import OpenImages
-from napari_sam2.widgets.preferences import read_preferences, use_cache_folder
+from napari_sam2.widgets.preferences import read_preferences, suitable, use_cache_folder
 from napari_sam2.widgets.prompt_requests import PromptRequests
 from napari_sam2.widgets.result_requests import ResultRequests
 from napari_sam2.widgets.run_control import RunControl
@@ -55,7 +55,8 @@ class AnnotateWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        preferences = read_preferences()
+        self._preferred = read_preferences()
+        preferences, unsuitable = suitable(self._preferred)
         use_cache_folder(preferences)
         self._jobs = Jobs()
         self._images = OpenImages(napari_viewer, self._jobs, preferences)
@@ -88,6 +89,9 @@ class AnnotateWidget(QWidget):
         self._connect_work()
         self._connect_viewer()
         self.reset_choices()
+        self._show_everything()
+        if unsuitable:
+            self._say(unsuitable)
 
     # What scripts use
 
@@ -270,13 +274,27 @@ class AnnotateWidget(QWidget):
         self._images.open_default_soon()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Let go of the viewer once the dock was closed."""
+        """Let go of the viewer once the dock was closed; hear of other preferences."""
         super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange:
+        if event is None:
+            return
+        if event.type() == QEvent.Type.ActivationChange and self._docked and self.isActiveWindow():
+            self._take_preferences()  # their dialog may have been in front
+        elif event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
             elif self._docked:
                 _run_all(self._clean_ups)
+
+    def _take_preferences(self) -> None:
+        """Let images that are opened next begin with what a person prefers now."""
+        preferred = read_preferences()
+        if preferred != self._preferred:
+            self._preferred = preferred
+            preferences, unsuitable = suitable(preferred)
+            self._images.prefer(preferences)
+            if unsuitable:
+                self._say(unsuitable)
 
     # Building
 
@@ -317,6 +335,7 @@ class AnnotateWidget(QWidget):
             (dims.ndisplay, self._show_status),
             (dims.order, self._show_status),
             (dims.point, self._on_point),
+            (self._viewer.layers.selection.events.active, self._show_status),
         ):
             event.connect(slot)
             self._clean_ups.append(partial(event.disconnect, slot))
@@ -352,7 +371,8 @@ class AnnotateWidget(QWidget):
         show_error(sentence_of(error))
 
     def _on_removed(self, name: str) -> None:
-        self._news = f"The image {name!r} was removed. "
+        kept = "what was not saved is offered when it is opened again"
+        self._news = f"{name!r} was removed; {kept}. "
         self.reset_choices()
         self._show_status()
 
@@ -370,18 +390,18 @@ class AnnotateWidget(QWidget):
         self._results.show_ready()
         self._work.show_offer()
         self._show_run()
-        self._show_status()
 
     def _show_run(self) -> None:
         self._panels.show_run(self._images, self._run)
+        self._show_status()
 
     def _show_status(self, *_: object) -> None:
         self._panels.show_status(
             self._images,
             self._viewer.dims,
+            self._run,
             news=self._news,
             busy=not self._jobs.is_settled,
-            doing=self._run.doing,
         )
 
 

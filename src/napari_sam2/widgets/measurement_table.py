@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 from napari_sam2.session.measurements import Calibration, Measurement, headers
 from napari_sam2.session.objects import colour_of
+from napari_sam2.session.wording import figures
+from napari_sam2.widgets.key_passing import KeyPassing
 
 _Role = Qt.ItemDataRole
 
@@ -53,7 +55,7 @@ class MeasurementModel(QAbstractTableModel):
         if role == _Role.DisplayRole:
             value = astuple(row)[column]
             if isinstance(value, float):
-                return "–" if math.isnan(value) else f"{value:.4g}"
+                return "–" if math.isnan(value) else figures(value)
             return str(value)
         return None
 
@@ -92,6 +94,8 @@ class MeasurementTable(QTableView):
         assert rows is not None
         rows.hide()
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self._passing = KeyPassing()
+        self._passing.pass_from(self)
         self._showing = False
         selection = self.selectionModel()
         assert selection is not None

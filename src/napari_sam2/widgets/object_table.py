@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QModelIndex,
+    QSize,
+    Qt,
+    Signal,
+)
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_sam2.session.objects import Document, ObjectState, colour_of
+from napari_sam2.session.wording import counted, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +34,8 @@ _TIPS = (
     "Whether the object is drawn; a hidden one stays in the labels.",
     "A locked object is never overwritten, on no frame.",
 )
-_WIDTHS = (0, 68, 42, 52, 30, 36)
+_WIDTHS = (0, 66, 40, 48, 28, 34)
+_SWATCH = 12
 _Role = Qt.ItemDataRole
 
 
@@ -175,15 +183,15 @@ class ObjectTableModel(QAbstractTableModel):
         if column == _SCORE:
             return "–" if np.isnan(mask.iou) else f"{mask.iou:.2f}"
         area = int(np.count_nonzero(mask.logits > 0)) * self._view.pixel_area
-        return f"{area:.4g}"
+        return figures(area)
 
     def _tip(self, state: ObjectState) -> str:
         prompts = len(state.prompts)
         frames = len(state.masks)
         locked = frames if state.accepted else len(state.locked)
         text = (
-            f"Object {state.obj_id}: masks on {frames} frames, prompts on {prompts}, "
-            f"{locked} locked."
+            f"{state.name}, label {state.obj_id}: masks on {counted(frames, 'frame')}, "
+            f"prompts on {prompts}, {locked} locked."
         )
         mask = None if self._view.frame_idx is None else state.masks.get(self._view.frame_idx)
         if mask is not None and not np.isnan(mask.object_score):
@@ -231,6 +239,7 @@ class ObjectTable(QTableView):
         # what tells names apart is mostly at their end
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
+        self.setIconSize(QSize(_SWATCH, _SWATCH))
         self.setMinimumHeight(96)
         rows, header = self.verticalHeader(), self.horizontalHeader()
         assert rows is not None

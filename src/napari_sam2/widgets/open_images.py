@@ -102,6 +102,13 @@ class OpenImages(QObject):
         ]
 
     @property
+    def other_selected(self) -> Image | None:
+        """The image that is selected in the list of layers, unless it is the one in hand."""
+        active = self._viewer.layers.selection.active
+        current = None if self.current is None else self.current.image
+        return next((i for i in self.images if i == active and i != current), None)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing is left to be opened, read or drawn."""
         return not self._opening.isActive() and all(
@@ -191,6 +198,12 @@ class OpenImages(QObject):
         """Have the next answers given by a network with weights of a person's own."""
         self._preferences = replace(self._preferences, variant=variant, weights=str(weights))
         self.use_variant(variant)
+
+    def prefer(self, preferences: Preferences) -> None:
+        """Let images that are opened next begin with other preferences."""
+        if preferences.variant != self._preferences.variant:
+            self.variant = preferences.variant
+        self._preferences = preferences
 
     def take_in_hand(self, opened: OpenSession) -> bool:
         """Go on with an open session; False if it is open no more."""

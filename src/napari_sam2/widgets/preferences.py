@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari.settings import get_plugin_settings, get_settings
@@ -12,6 +12,7 @@ from napari.settings import get_plugin_settings, get_settings
 from napari_sam2.layers.errors import LayerRefusedError
 from napari_sam2.layers.keymap import DEFAULT_KEYS, KeyAction, KeyTable, checked_key
 from napari_sam2.session.settings import Window
+from sam2_backbone.weights_names import why_unsuitable
 
 _PLUGIN = "napari-sam2"
 # a manifest has one default for all systems, where macOS has a key of its own
@@ -95,6 +96,20 @@ def read_preferences() -> Preferences:
         hover_ms=int(work.hover_delay),
         live=bool(work.live),
     )
+
+
+def suitable(preferences: Preferences) -> tuple[Preferences, str]:
+    """Return preferences with the network's own weights where a person's are not for it, and why.
+
+    The sentence is empty where nothing is changed.
+    """
+    if preferences.weights == "default":
+        return preferences, ""
+    reason = why_unsuitable(preferences.weights, preferences.variant)
+    if not reason:
+        return preferences, ""
+    advice = f"{preferences.variant} answers with its own: see Weights in the preferences of SAM 2."
+    return replace(preferences, weights="default"), f"{reason} {advice}"
 
 
 def prefer_weights(variant: str, weights: Path) -> None:

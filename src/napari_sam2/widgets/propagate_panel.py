@@ -173,7 +173,9 @@ class PropagatePanel(QWidget):
 
 def progress_text(done: int, total: int, elapsed_s: float, *, paused: bool) -> str:
     """Say how far it is, and how long it will take once three frames tell the speed."""
-    text = f"{done}/{total}"
+    if not done:
+        return "paused" if paused else "starting …"
+    text = f"{done}/{total}" if total else f"{done}"
     if paused:
         return f"{text}, paused"
     if done < 3 or done >= total:

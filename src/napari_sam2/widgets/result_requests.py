@@ -20,7 +20,7 @@ from napari_sam2.session.overlay import MovieStyle
 from napari_sam2.session.result_masks import SessionMasks
 from napari_sam2.widgets.measurement_table import MeasurementTable
 from napari_sam2.widgets.run_control import BUSY, LongRun, RunControl
-from napari_sam2.widgets.work_requests import with_suffix
+from napari_sam2.widgets.work_requests import beside_image, with_suffix
 
 if TYPE_CHECKING:
     from napari.layers import Tracks
@@ -116,7 +116,7 @@ class ResultRequests(QObject):
             )
             done = partial(self._tell, f"The labels are in {Path(path).name}. ")
             run = LongRun(
-                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+                steps, lambda: session.num_frames, "Exporting", "frame", done, is_kept=False
             )
             self._run.start(current, run)
 
@@ -131,7 +131,7 @@ class ResultRequests(QObject):
             steps = partial(_exchanged, session, path, format_name, calibration, style)
             done = partial(self._tell, f"{format_named(format_name).title}: written to {name}. ")
             run = LongRun(
-                steps, lambda: session.num_frames, "Exporting", "frames", done, is_kept=False
+                steps, lambda: session.num_frames, "Exporting", "frame", done, is_kept=False
             )
             self._run.start(current, run)
 
@@ -150,7 +150,7 @@ class ResultRequests(QObject):
             steps = partial(_measured, current.session, calibration, rows, path)
             done = partial(self._on_measured, current, rows, calibration, path)
             count = partial(_frames_with_masks, current.session)
-            run = LongRun(steps, count, "Measuring", "frames", done, is_kept=False)
+            run = LongRun(steps, count, "Measuring", "frame", done, is_kept=False)
             self._run.start(current, run)
 
     def _may_run(self) -> bool:
@@ -197,20 +197,22 @@ class ResultRequests(QObject):
 
     def ask_where_to_export_labels(self) -> None:
         """Write the labels to a file that the person chooses."""
-        if not self._may_run():
+        current = self._images.current
+        if current is None or not self._may_run():
             return
         kinds = "OME-TIFF (*.ome.tif *.tif);;OME-Zarr (*.ome.zarr *.zarr)"
-        path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", "labels.ome.tif", kinds)
+        proposed = beside_image(current.session, "_labels.ome.tif")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export labels", proposed, kinds)
         if path:
             self.export_labels(path)
 
     def ask_where_to_export_table(self) -> None:
         """Write the table to a file that the person chooses."""
-        if not self._may_run():
+        current = self._images.current
+        if current is None or not self._may_run():
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self._panel, "Export table", "measurements.csv", "CSV (*.csv)"
-        )
+        proposed = beside_image(current.session, "_measurements.csv")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export table", proposed, "CSV (*.csv)")
         if path:
             self.export_table(with_suffix(path, ".csv"))
 
@@ -220,7 +222,10 @@ class ResultRequests(QObject):
         if current is None or not self._may_run():
             return
         chosen = format_named(format_name)
-        proposed = chosen.name_for(current.session.path)
+        source = current.session.path
+        proposed = chosen.name_for(source)
+        if source is not None:
+            proposed = str(source.with_name(proposed))
         kinds = " ".join(f"*{suffix}" for suffix in chosen.suffixes or ("",))
         path, _ = QFileDialog.getSaveFileName(
             self._panel, f"Export: {chosen.title}", proposed, f"{chosen.title} ({kinds})"

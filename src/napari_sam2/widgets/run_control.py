@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.session.wording import counted
 from napari_sam2.widgets.jobs import Jobs, Steps
 from napari_sam2.widgets.open_session import OpenSession
 from napari_sam2.widgets.run_progress import RunProgress
@@ -27,7 +28,7 @@ class LongRun:
     count_steps
         How many different ones there will be; asked in the main thread after the first.
     doing, unit
-        Said while it runs, and of what was done: "Propagating", "frames".
+        Said while it runs, and of what was done: "Propagating", "frame".
     done
         Called in the main thread at the end, unless it failed or was cancelled.
     is_kept
@@ -39,7 +40,7 @@ class LongRun:
     steps: Steps
     count_steps: Callable[[], int]
     doing: str = "Propagating"
-    unit: str = "frames"
+    unit: str = "frame"
     done: Callable[[], None] | None = None
     is_kept: bool = True
     is_followed: bool = False
@@ -60,7 +61,7 @@ class RunControl(QObject):
         self._jobs = jobs
         self._opened: OpenSession | None = None
         self._what: LongRun | None = None
-        self._is_ending = False
+        self._is_ending = self._is_let_go = False
         self._next: tuple[OpenSession, LongRun] | None = None
         self.progress: RunProgress | None = None
         """How far it is, None where nothing runs."""
@@ -86,14 +87,17 @@ class RunControl(QObject):
     @property
     def doing(self) -> str:
         """What is being done, in a word; empty where nothing is."""
-        return self._what.doing if self._what is not None and self.is_active else ""
+        if self._what is None or not self.is_active:
+            return ""
+        return "Cancelling" if self._is_ending else self._what.doing
 
     def start(self, opened: OpenSession, what: LongRun) -> None:
         """Begin, or as soon as what `is_refusing` nothing has ended."""
         if self.is_active and not self.is_refusing:
             self._next = (opened, what)
         elif self._jobs.start(what.steps):
-            self._opened, self._what, self._is_ending = opened, what, False
+            self._opened, self._what = opened, what
+            self._is_ending = self._is_let_go = False
             self.progress = RunProgress(what.count_steps)
             self.changed.emit()
 
@@ -122,6 +126,7 @@ class RunControl(QObject):
         if self._next is not None and self._next[0] is opened:
             self._next = None
         if opened is self._opened:
+            self._is_let_go = True
             self.cancel()
 
     def _on_step(self, number: int) -> None:
@@ -133,7 +138,8 @@ class RunControl(QObject):
     def _on_ended(self, error: Exception | None, cancelled: bool) -> None:
         run, self.progress = self.progress, None
         what, self._what, self._opened = self._what, None, None
-        following, self._next, self._is_ending = self._next, None, False
+        following, self._next, is_let_go = self._next, None, self._is_let_go
+        self._is_ending = self._is_let_go = False
         if error is not None:
             doing = what.doing if what is not None else "A run"
             _log.error("%s failed", doing, exc_info=error)
@@ -142,10 +148,17 @@ class RunControl(QObject):
         if run is not None and what is not None:
             run.close()
             if error is None:
-                done = f"{run.num_steps} {what.unit} are done"
-                kept = f"{done} and kept" if what.is_kept else "nothing of it is kept"
-                self.ended.emit(f"Cancelled; {kept}. " if cancelled else f"{done}. ")
+                if not (cancelled and is_let_go):  # what ended it tells what became of it
+                    self.ended.emit(_end_text(run.num_steps, what, cancelled=cancelled))
                 if what.done is not None and not cancelled:
                     what.done()
         if following is not None and error is None:
             self.start(*following)
+
+
+def _end_text(num_steps: int, what: LongRun, *, cancelled: bool) -> str:
+    """Say how a run ended, and what there is of it."""
+    done = f"{counted(num_steps, what.unit)} {'is' if num_steps == 1 else 'are'} done"
+    if not cancelled:
+        return f"{done}. "
+    return f"Cancelled; {f'{done} and kept' if what.is_kept else 'nothing of it is kept'}. "

@@ -98,7 +98,7 @@ class RunRequests(QObject):
         else:
             self.begun.emit()
             steps = current.label_steps(layer, all_frames=all_frames)
-            taking = LongRun(steps, _unknown, "Taking labels", "objects", is_followed=True)
+            taking = LongRun(steps, _unknown, "Taking labels", "object", is_followed=True)
             self._run.start(current, taking)
 
     def _on_pause(self, paused: bool) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_sam2.layers import geometry as geo
 from napari_sam2.layers.errors import LayerRefusedError
+from napari_sam2.layers.keymap import KeyAction, KeyTable, as_written
 from napari_sam2.layers.results import WORLD, calibration_of
 from napari_sam2.session.objects import Document
 from napari_sam2.widgets.object_table import TableView
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 def _axis_names(opened: OpenSession) -> list[str]:
     return [
-        f"axis {axis}" if str(label).lstrip("-").isdigit() else str(label)
-        for axis, label in enumerate(opened.image.axis_labels)
+        f"axis {label}" if str(label).lstrip("-").isdigit() else str(label)
+        for label in opened.image.axis_labels
     ]
 
 
@@ -91,21 +92,45 @@ def hindrance(opened: OpenSession | None) -> str:
     return ""
 
 
-def advice(opened: OpenSession | None, dims: Dims) -> str:
-    """Say what a person can or must do next while nothing is computed."""
+def advice(opened: OpenSession | None, dims: Dims, keys: KeyTable, other: str = "") -> str:
+    """Say what a person can or must do next while nothing is computed.
+
+    Parameters
+    ----------
+    other
+        Name of another image that is selected in the list of layers.
+    """
     if opened is None:
         return NO_IMAGE
+    if other:
+        return f"{other!r} is selected; to annotate it, choose it at Image, above."
     try:
         geo.require_plane_view(dims)
     except LayerRefusedError as error:
         return str(error)
     if geo.frame_axis_is_shown(opened.geometry, dims):
         return "The axis of the frames is on display; roll the axes back, or choose another."
-    if not opened.session.document.objects:
-        return "Click an object on the Points layer, or draw around it on the Shapes layer."
+    if not opened.layers.is_on_plane():
+        names = _axis_names(opened)
+        where = ", ".join(f"{names[axis]} {index}" for axis, index in opened.geometry.fixed)
+        return f"You annotate at {where}: move that slider back, or choose Frames anew."
+    chosen = opened.session.document.objects.get(opened.obj_id or 0)
+    if chosen is None or not (chosen.prompts or chosen.masks):
+        what = "an object" if chosen is None else chosen.name
+        return f"Click {what} on the layer SAM 2 points, or draw around it on SAM 2 shapes."
+    new, follow = (as_written(keys[key]) for key in (KeyAction.NEW_OBJECT, KeyAction.PROPAGATE))
+    text = f"Click again to correct {chosen.name}; {new} begins another object"
+    if chosen.accepted:
+        text = f"{chosen.name} is locked; {new} begins another object"
     if opened.geometry.num_frames == 1:
-        return "Click again to correct the object, or start another one."
-    return "Click again to correct the object, start another one, or go on to the other frames."
+        return f"{text}."
+    return f"{text}, {follow} follows all through the frames."
+
+
+def pause_text(keys: KeyTable) -> str:
+    """Say what can be done while a run is held."""
+    go_on, cancel = (as_written(keys[key]) for key in (KeyAction.PROPAGATE, KeyAction.CANCEL))
+    return f"Paused: correct what is wrong, then {go_on} goes on; {cancel} ends it."
 
 
 def activity(opened: OpenSession, *, doing: str) -> str:

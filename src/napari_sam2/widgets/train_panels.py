@@ -22,11 +22,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LAYERS, FOLDER = "layers of this viewer", "a folder"
+LAYERS, FOLDER = "open layers", "a folder"
 DEFAULT_MINUTES = 30.0
 _FRAMES = {
-    "decide from the labels": None,
-    "a movie: a number stays with its object": True,
+    "auto": None,
+    "a movie": True,
     "separate images": False,
 }
 _SMOOTHED = 5  # reports in a running mean
@@ -86,8 +86,11 @@ class TrainForm(QWidget):
             self._frames.addItem(text, value)
         self._frames.setToolTip(
             "In a movie the same number is the same object on all frames, and the network learns "
-            "to follow it. Frames without labels are left out."
+            "to follow it; auto looks whether most numbers stay in their places. Frames without "
+            "labels are left out."
         )
+        for combo in (self._image, self._labels):  # a narrow panel shows the half of a name
+            combo.currentTextChanged.connect(combo.setToolTip)
         self._data = PathField("Folder with images and masks", hint="images/ beside masks/")
         self._minutes = QDoubleSpinBox()
         self._minutes.setRange(0.1, 100_000)
@@ -324,9 +327,9 @@ def _short_combo() -> QComboBox:
 
 
 def _smoothed(minutes: Iterable[float], values: Iterable[float]) -> tuple[Any, Any]:
-    """Return a running mean, as the run's own curves have it."""
+    """Return the mean of each report and those before it, of fewer where a run begins."""
     at, numbers = np.asarray(list(minutes)), np.asarray(list(values))
-    width = min(_SMOOTHED, len(numbers))
-    if width < 2:
-        return at, numbers
-    return at[width - 1 :], np.convolve(numbers, np.ones(width) / width, mode="valid")
+    sums = np.concatenate([[0.0], np.cumsum(numbers)])
+    ends = np.arange(1, len(numbers) + 1)
+    starts = np.maximum(ends - _SMOOTHED, 0)
+    return at, (sums[ends] - sums[starts]) / (ends - starts)

@@ -33,10 +33,12 @@ from napari_sam2.session.training_run import (
     keep_weights,
     read_progress,
 )
+from napari_sam2.session.wording import counted
 from napari_sam2.widgets.messages import sentence_of
 from napari_sam2.widgets.preferences import prefer_weights, read_preferences
 from napari_sam2.widgets.stoppable import Outcome, StoppableWork
 from napari_sam2.widgets.train_panels import CurveView, SheetView, TrainForm
+from sam2_backbone.weights_names import why_unsuitable
 
 _ADVICE = (
     "Adapts the built-in network to your own images: choose an image and its labels, or a folder, "
@@ -201,6 +203,8 @@ class TrainWidget(QWidget):
 
     def _say_hindrance(self) -> bool:
         hindrance = self._form.hindrance()
+        if not hindrance and self._form.weights is not None:
+            hindrance = why_unsuitable(self._form.weights, _VARIANT)
         if hindrance:
             show_warning(hindrance)
         return not hindrance
@@ -253,8 +257,8 @@ class TrainWidget(QWidget):
                 return
             frames, objects = written.result.num_frames, written.result.num_objects
             kind = "a movie of" if written.result.is_movie else "separate images:"
-            self._news = f"Learning from {kind} {_count(frames, 'frame')} with "
-            self._news += f"{_count(objects, 'object')}. "
+            self._news = f"Learning from {kind} {counted(frames, 'frame')} with "
+            self._news += f"{counted(objects, 'object')}. "
 
     def _on_worker_finished(self) -> None:
         self._work.worker = None
@@ -284,7 +288,7 @@ class TrainWidget(QWidget):
             return
         progress = read_progress(run.order.out)
         how = "Stopped" if progress.minutes < run.order.minutes - 0.05 else "Done"
-        steps = _count(progress.step, "step")
+        steps = counted(progress.step, "step")
         self._news = f"{how} after {progress.minutes:.1f} minutes and {steps}. "
 
     def _show(self, *_: object) -> None:
@@ -345,10 +349,6 @@ class TrainWidget(QWidget):
 
 
 _NOWHERE = "no folder was chosen"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _measured(progress: RunProgress) -> str:

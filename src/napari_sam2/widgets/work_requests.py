@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam2.layers.session_layers import placement_of
 from napari_sam2.session import files
@@ -36,6 +36,14 @@ def with_suffix(path: str, suffix: str) -> str:
     return path if typed.suffix or named.exists() else str(named)
 
 
+def beside_image(session: Session, ending: str) -> str:
+    """Propose a file beside the image's, so that those of several images stay apart."""
+    source = session.path
+    if source is None:
+        return ending.lstrip("_")
+    return str(source.with_name((source.name.split(".")[0] or source.stem) + ending))
+
+
 class WorkRequests(QObject):
     """Carries requests of the work panel to the session in hand."""
 
@@ -53,7 +61,7 @@ class WorkRequests(QObject):
         panel.save_asked.connect(self.ask_where_to_save)
         panel.open_asked.connect(self.ask_what_to_open)
         panel.taken_up.connect(self.take_up)
-        panel.put_away.connect(self.put_away)
+        panel.put_away.connect(self.ask_to_put_away)
 
     def show_offer(self) -> None:
         """Offer what was found of earlier work on the image in hand."""
@@ -65,7 +73,7 @@ class WorkRequests(QObject):
         if found.path == self._awaited:
             self.take_up()
             return
-        at = time.strftime("%d %B %H:%M", time.localtime(found.saved_at))
+        at = _date_of(found)
         where = place_text(current, found.plane)
         self._panel.offer(f"Work on this image from {at} was found{where}: {found.summary}.")
 
@@ -119,6 +127,20 @@ class WorkRequests(QObject):
         current.restore(take_up)
         self.show_offer()
 
+    def ask_to_put_away(self) -> None:
+        """Delete the work that was found, if the person means it."""
+        current = self._images.current
+        found = None if current is None else current.found_work
+        if found is None:
+            return
+        answer = QMessageBox.question(
+            self._panel,
+            "Discard work",
+            f"Delete the work from {_date_of(found)} for good? It holds {found.summary}.",
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self.put_away()
+
     def put_away(self) -> None:
         """Delete the work that was found."""
         current = self._images.current
@@ -132,9 +154,11 @@ class WorkRequests(QObject):
 
     def ask_where_to_save(self) -> None:
         """Save to a file that the person chooses."""
-        path, _ = QFileDialog.getSaveFileName(
-            self._panel, "Save the session", "session.json", _SESSIONS
-        )
+        current = self._images.current
+        if current is None:
+            return
+        proposed = beside_image(current.session, "_session.json")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Save the session", proposed, _SESSIONS)
         if path:
             self.save(with_suffix(path, ".json"))
 
@@ -143,6 +167,10 @@ class WorkRequests(QObject):
         path, _ = QFileDialog.getOpenFileName(self._panel, "Open a session", "", _SESSIONS)
         if path:
             self.load(path)
+
+
+def _date_of(found: Recovered) -> str:
+    return time.strftime("%d %B %H:%M", time.localtime(found.saved_at))
 
 
 def _save(session: Session, autosave: Autosave, path: Path) -> str:
