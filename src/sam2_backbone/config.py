@@ -121,6 +121,10 @@ class SAM2Config:
     last_shape_weight
         How much doubtful pixels of a tracked mask follow the shape that the object had last, a
         logit; 0 in the published variants. Only with `draw_last_mask`.
+    carried_shape_weight
+        How much doubtful pixels of a tracked mask follow the last mask moved along with the
+        picture, a logit where it is sure how that moved; the last mask is drawn there too then. 0
+        in the published variants. Only with `draw_last_mask`.
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.
@@ -153,6 +157,7 @@ class SAM2Config:
     draw_last_mask: bool = False
     drop_far_pieces: bool = False
     last_shape_weight: float = 0.0
+    carried_shape_weight: float = 0.0
     exclusive_objects: bool = False
     obey_clicks: bool = False
     max_clicks: int | None = None

@@ -109,6 +109,7 @@ MICRO_CONFIG = SAM2Config(
     draw_last_mask=True,
     drop_far_pieces=True,
     last_shape_weight=0.5,
+    carried_shape_weight=1.0,
     exclusive_objects=True,
     obey_clicks=True,
     max_clicks=7,

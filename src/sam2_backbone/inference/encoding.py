@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2_backbone.inference.frames import FrameSource
 from sam2_backbone.inference.memory_budget import MemoryBudget
 from sam2_backbone.inference.transforms import View, to_model_input
 from sam2_backbone.inference.video_state import VideoState
@@ -27,6 +30,7 @@ class FrameEncoder:
     def __init__(self, model: SAM2, *, reference_rules: bool, budget: MemoryBudget) -> None:
         self._model = model
         self._reference_rules = reference_rules
+        self._lately: list[tuple[FrameSource, int, NDArray[np.generic]]] = []
         self.batch_rows = budget.batch_rows(model.config.embedding_size)
         """How many rows the network takes at a time."""
 
@@ -44,7 +48,7 @@ class FrameEncoder:
         found = {view: state.cache.get(frame_idx, view) for view in distinct}
         missing = [view for view in distinct if found[view] is None]
         if missing:
-            frame = state.source.read(frame_idx)
+            frame = self._read(state, frame_idx)
             for start in range(0, len(missing), self.batch_rows):
                 part = missing[start : start + self.batch_rows]
                 inputs = torch.stack([self._input(state, frame, view) for view in part])
@@ -61,9 +65,27 @@ class FrameEncoder:
         index = [distinct.index(view) for view in views]
         return _stack(rows) if index == list(range(len(rows))) else _stack(rows).select(index)
 
-    def _input(self, state: VideoState, frame: object, view: View) -> Tensor:
+    def grey(self, state: VideoState, frames: Sequence[int], views: Sequence[View]) -> Tensor:
+        """Return the grey values (N, 1, s, s) of views, each of its own frame."""
+        read = {frame_idx: self._read(state, frame_idx) for frame_idx in set(frames)}
+        inputs = [
+            self._input(state, read[frame_idx], view)
+            for frame_idx, view in zip(frames, views, strict=True)
+        ]
+        return torch.stack(inputs).mean(1, keepdim=True).to(self._model.device)
+
+    def _read(self, state: VideoState, frame_idx: int) -> NDArray[np.generic]:
+        """Read a frame, unless it is one of the two that were read last: a movie may be slow."""
+        for source, known, frame in self._lately:
+            if source is state.source and known == frame_idx:
+                return frame
+        frame = state.source.read(frame_idx)
+        self._lately = [*self._lately[-1:], (state.source, frame_idx, frame)]
+        return frame
+
+    def _input(self, state: VideoState, frame: NDArray[np.generic], view: View) -> Tensor:
         return to_model_input(
-            frame,  # type: ignore[arg-type]
+            frame,
             view,
             state.intensities,
             input_size=self._model.config.input_size,

@@ -12,6 +12,7 @@ from torch import Tensor
 from sam2_backbone.inference.encoding import FrameEncoder
 from sam2_backbone.inference.exclusion import claim, settled
 from sam2_backbone.inference.memory_budget import MemoryBudget
+from sam2_backbone.inference.motion import carry_along
 from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
     fill_small_holes,
@@ -200,9 +201,13 @@ class FrameStep:
         views = [next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encoder.encode(state, frame_idx, views, keep=False)
         memory = self._memories.recalled(state, items, [recall for _, recall in members])
-        last = None
+        last, pull = None, None
         if self.config.draw_last_mask:
-            last = self._memories.last_masks(members, frame_idx, views)
+            last, frames = self._memories.last_masks(members, frame_idx, views)
+            if self.config.carried_shape_weight:
+                before = self.encoder.grey(state, frames, views)
+                now = self.encoder.grey(state, [frame_idx] * len(views), views)
+                last, pull = carry_along(last, before, now)
         prediction = self.model.predict_masks(
             self.model.attend_memory(features, memory),
             Prompts(mask_input=last),
@@ -211,6 +216,9 @@ class FrameStep:
         if last is not None and self.config.last_shape_weight:
             leaning = lean_on_last(prediction.low_res_masks, last, self.config.last_shape_weight)
             prediction = replace(prediction, low_res_masks=leaning)
+        if pull is not None:
+            pulled = prediction.low_res_masks + self.config.carried_shape_weight * pull
+            prediction = replace(prediction, low_res_masks=pulled)
         if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)

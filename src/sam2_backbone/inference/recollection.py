@@ -75,15 +75,19 @@ class Recollection:
         members: Sequence[tuple[ObjectState, Recall]],
         frame_idx: int,
         views: Sequence[View],
-    ) -> Tensor:
-        """Bring the nearest recalled mask of each object into the view of this frame."""
-        rows = []
+    ) -> tuple[Tensor, tuple[int, ...]]:
+        """Bring the nearest recalled mask of each object into the view of this frame.
+
+        Returns the logits (N, 1, l, l), and of which frame each of them is.
+        """
+        rows, frames = [], []
         for (item, recall), view in zip(members, views, strict=True):
             nearest = min((t for t, _ in recall.spatial), key=lambda t: abs(t - frame_idx))
+            frames.append(nearest)
             memory = item.bank.get(nearest)
             assert memory is not None
             rows.append(self._seen_through(view, item, nearest, memory))
-        return torch.cat(rows)
+        return torch.cat(rows), tuple(frames)
 
     def previous_logits(
         self, item: ObjectState, frame_idx: int, views: Sequence[View]

@@ -1,0 +1,160 @@
+"""How what lies around an object moved between two frames, so that its last mask can move along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# (side of the images, parameters, iterations): shifts first, then all of the affine map
+_LEVELS = ((48, 2, 6), (96, 6, 6))
+_DAMPING = 1e-2  # of all parameters, over the mean of the normal equations' diagonal
+_AFFINE_DAMPING = 1e-3  # besides, of all but the shift
+_MARGIN = 2  # pixels of a mask around the object that move with it
+_UNSURE = 0.5  # agreement up to which a motion is not believed
+_AREA_CHANGE = (0.5, 2.0)  # of a frame to the next; what is beyond was not matched
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Affine maps from one frame to another, and how well they explain what is seen.
+
+    Attributes
+    ----------
+    maps
+        (N, 2, 3), of x, y from -1 to 1 over the view: a point of the first frame to the second.
+    agreement
+        (N,) correlation of the two images over the region after the motion, -1 to 1.
+    """
+
+    maps: Tensor
+    agreement: Tensor
+
+    def carry(self, low_res_masks: Tensor) -> Tensor:
+        """Move (N, 1, l, l) logits of the first frame to where they are on the second."""
+        back = torch.linalg.inv(_square(self.maps))[:, :2]
+        grid = F.affine_grid(back, list(low_res_masks.shape), align_corners=False)
+        floor = low_res_masks.amin()
+        moved: Tensor = F.grid_sample(low_res_masks - floor, grid, align_corners=False)
+        return moved + floor
+
+
+def carry_along(last: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Move last masks to where the picture has carried them, and say how sure that is.
+
+    Parameters
+    ----------
+    last
+        Logits (N, 1, l, l) of the masks on the first frame.
+    first, second
+        Grey values (N, 1, s, s) of both frames, through the same views as the masks.
+
+    Returns
+    -------
+    tuple[Tensor, Tensor]
+        The masks on the second frame, and what they say of its pixels from -1 to 1: nothing, 0,
+        where the picture does not show what became of the first frame.
+    """
+    shown = (last > 0).float()
+    motion = find_motion(first, second, F.max_pool2d(shown, 2 * _MARGIN + 1, 1, _MARGIN))
+    sure = ((motion.agreement - _UNSURE) / (1 - _UNSURE)).clamp(min=0)
+    sure = (sure * shown.flatten(1).amax(1))[:, None, None, None]
+    carried = motion.carry(last)
+    return torch.where(sure > 0, carried, last), sure * torch.tanh(carried / 2)
+
+
+def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
+    """Find how the region of each of N objects moved, by the inverse compositional algorithm.
+
+    Baker and Matthews, Lucas-Kanade 20 Years On, IJCV 2004. Brightness and contrast may change:
+    both images are standardised over the region.
+
+    Parameters
+    ----------
+    first, second
+        Grey values (N, 1, s, s) of the same view on two frames.
+    region
+        Weights (N, 1, l, l) on the first frame: the object with a margin.
+    """
+    maps = torch.eye(2, 3, device=first.device).repeat(len(first), 1, 1)
+    agreement = first.new_zeros(len(first))
+    for side, count, iterations in _LEVELS:
+        before, after, weights = (
+            F.interpolate(image, size=(side, side), mode="area")
+            for image in (first, second, region + 1e-4)
+        )
+        weights = weights / weights.sum((2, 3), keepdim=True)
+        before = _standardised(before, weights)
+        middles, steepest = _steepest_descent(before, weights, count)
+        weighted = steepest * weights.flatten(1)[..., None]
+        normal = _damped(torch.einsum("npi,npj->nij", weighted, steepest))
+        for _ in range(iterations):
+            error = (_seen(after, maps, weights) - before).flatten(1)
+            right = torch.einsum("npi,np->ni", weighted, error)
+            step = _step(torch.linalg.solve(normal, right), middles)
+            maps = (_square(maps) @ torch.linalg.inv(step))[:, :2]
+        agreement = (_seen(after, maps, weights) * before * weights).sum((1, 2, 3))
+    areas = torch.linalg.det(maps[:, :, :2])
+    lost = (areas < _AREA_CHANGE[0]) | (areas > _AREA_CHANGE[1])
+    lost |= ~torch.isfinite(maps).flatten(1).all(1)
+    still = torch.eye(2, 3, device=first.device)
+    return Motion(torch.where(lost[:, None, None], still, maps), agreement.where(~lost, 0.0))
+
+
+def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
+    """Look at the second image where the map puts each pixel of the first."""
+    grid = F.affine_grid(maps, list(image.shape), align_corners=False)
+    seen = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return _standardised(seen, weights)
+
+
+def _standardised(image: Tensor, weights: Tensor) -> Tensor:
+    """Give (N, 1, s, s) images mean 0 and variance 1 under weights that sum to 1."""
+    mean = (image * weights).sum((2, 3), keepdim=True)
+    variance = ((image - mean) ** 2 * weights).sum((2, 3), keepdim=True)
+    return (image - mean) / (variance + 1e-8).sqrt()
+
+
+def _steepest_descent(image: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the middles (N, 2) of the regions, and derivatives (N, s * s, count) of the images.
+
+    The parameters are the shifts along x and y, then the map's change, row by row, around the
+    middle.
+    """
+    side = image.shape[-1]
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]).flatten(1) * (side / 4)
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]).flatten(1) * (side / 4)
+    line = (torch.arange(side, device=image.device) + 0.5) / side * 2 - 1
+    y, x = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="ij"))
+    flat = weights.flatten(1)
+    middles = torch.stack(((flat * x).sum(1), (flat * y).sum(1)), 1)
+    x, y = x - middles[:, :1], y - middles[:, 1:]
+    columns = (across, down, across * x, across * y, down * x, down * y)
+    return middles, torch.stack(columns[:count], -1)
+
+
+def _damped(normal: Tensor) -> Tensor:
+    count = normal.shape[-1]
+    damping = torch.full((count,), _DAMPING, device=normal.device)
+    damping[2:] += _AFFINE_DAMPING
+    scale = normal.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    return normal + damping.diag() * scale + 1e-6 * torch.eye(count, device=normal.device)
+
+
+def _step(parameters: Tensor, middles: Tensor) -> Tensor:
+    """Return the maps (N, 3, 3) of parameters (N, 2 or 6) around the middles."""
+    count = len(parameters)
+    maps = torch.eye(3, device=parameters.device).repeat(count, 1, 1)
+    if parameters.shape[1] > 2:
+        maps[:, :2, :2] += parameters[:, 2:].view(count, 2, 2)
+    turned = (maps[:, :2, :2] @ middles[..., None])[..., 0]
+    maps[:, :2, 2] = parameters[:, :2] + middles - turned
+    return maps
+
+
+def _square(maps: Tensor) -> Tensor:
+    last = torch.tensor([[0.0, 0.0, 1.0]], device=maps.device).expand(len(maps), 1, 3)
+    return torch.cat((maps, last), 1)
