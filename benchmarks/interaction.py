@@ -26,6 +26,7 @@ import numpy as np
 
 SIDE, NUM_FRAMES, NUM_CLICKS = 512, 100, 7
 HELD_S = 0.08  # how long a person's finger is down
+PACE_S = 0.25  # between one thing and the next that a person does
 _MARK = "RESULT "
 Numbers = dict[str, float]
 
@@ -51,20 +52,20 @@ def centres(count: int) -> list[tuple[float, float]]:
     return places[:count]
 
 
-class Window:
-    """A viewer with the annotator on a movie, and a hand on its mouse."""
+class Hand:
+    """A viewer that is shown, and a hand on its mouse."""
 
-    def __init__(self, num_frames: int, count: int = 16) -> None:
+    def __init__(self, frames: np.ndarray) -> None:
         import napari
-        from qtpy.QtWidgets import QApplication
-
-        import napari_sam2
 
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(1200, 900)
-        layer = self.viewer.add_image(movie(num_frames, count), contrast_limits=(0, 255))
-        began = time.perf_counter()
-        self.annotator = napari_sam2.annotate(self.viewer, layer)
+        self.layer = self.viewer.add_image(frames, contrast_limits=(0, 255))
+
+    def settle(self) -> None:
+        """Wait until the viewer is drawn, and look for its canvas."""
+        from qtpy.QtWidgets import QApplication
+
         self.viewer.dims.set_point(0, 0)
         self.live(0.5)
         self.viewer.reset_view()
@@ -75,12 +76,6 @@ class Window:
             for widget in QApplication.allWidgets()
             if type(widget).__name__ == "CanvasBackendDesktop" and widget.isVisible()
         )
-        self.loading = Heartbeat()
-        self.loading.begin()
-        while self.annotator.session.environment is None:
-            self.live(0.01)
-        self.ready_s = _since(began)
-        self.annotator.wait(60)
 
     def live(self, seconds: float) -> None:
         from qtpy.QtTest import QTest
@@ -108,6 +103,24 @@ class Window:
         else:
             QTest.mouseClick(canvas, button, none, place)
         return let_go
+
+
+class Window(Hand):
+    """A viewer with the annotator on a movie."""
+
+    def __init__(self, num_frames: int, count: int = 16) -> None:
+        import napari_sam2
+
+        super().__init__(movie(num_frames, count))
+        began = time.perf_counter()
+        self.annotator = napari_sam2.annotate(self.viewer, self.layer)
+        self.settle()
+        self.loading = Heartbeat()
+        self.loading.begin()
+        while self.annotator.session.environment is None:
+            self.live(0.01)
+        self.ready_s = _since(began)
+        self.annotator.wait(60)
 
     def click_to_mask(self, frame_idx: int, y: float, x: float, *, held_s: float = 0.0) -> float:
         """Click and return the seconds until the mask is in the labels and the window has drawn.
@@ -227,6 +240,12 @@ def gaps() -> Numbers:
         window.click_to_mask(0, y, x)
     numbers |= beat.end("clicks")
     beat.begin()
+    for y, x in centres(16)[5:9]:
+        window.annotator.new_object()
+        window.live(PACE_S)
+        window.click_to_mask(0, y, x, held_s=HELD_S)
+    numbers |= beat.end("held")
+    beat.begin()
     began = time.perf_counter()
     window.annotator.propagate("forward")
     window.annotator.wait(3600)
@@ -244,6 +263,29 @@ def gaps() -> Numbers:
     done = len(window.annotator.session.objects[0].mask_frames)
     assert 1 < done < NUM_FRAMES, done
     return numbers | {"frame_ms": 1000 * per_frame, "cancel_ms": 1000 * quiet}
+
+
+def bare() -> Numbers:
+    """Place points of napari's own in the same window, without this project."""
+    hand, beat = Hand(movie(NUM_FRAMES)), Heartbeat()
+    points = hand.viewer.add_points(ndim=3)
+    points.mode = "add"
+    hand.settle()
+    hand.click(*centres(16)[0])
+    numbers: Numbers = {}
+    for name, held_s, places in (
+        ("bare_clicks", 0.0, range(1, 5)),
+        ("bare_held", HELD_S, range(5, 9)),
+    ):
+        beat.begin()
+        for place in places:
+            points.current_face_color = ["red", "cyan"][place % 2]
+            hand.live(PACE_S if held_s else 0.0)
+            hand.click(*centres(16)[place], held_s=held_s)
+            hand.live(PACE_S)
+        numbers |= beat.end(name)
+    assert len(points.data) == 9
+    return numbers
 
 
 def many() -> Numbers:
@@ -320,6 +362,7 @@ MEASURES: dict[str, Callable[[], Numbers]] = {
     "opening": opening,
     "clicks": clicks,
     "gaps": gaps,
+    "bare": bare,
     "many": many,
     "killed": killed,
 }
@@ -331,6 +374,8 @@ TARGETS = {
     "gap_propagating_worst_ms": 200.0,
     "gap_clicks_p99_ms": 50.0,
     "gap_clicks_worst_ms": 200.0,
+    "gap_held_p99_ms": 50.0,
+    "gap_held_worst_ms": 200.0,
     "killed_prompts_lost": 0.0,
     "killed_masks_lost_s": 1.0,
 }

@@ -2,7 +2,8 @@
 
 A row of the Points layer is one click. In the Shapes layer a rectangle is a box, a polygon, a
 lasso or an ellipse encloses the object's mask, and a path or line is a scribble: it is turned into
-clicks along it. All carry the object in the feature `obj_id`; clicks carry `polarity` besides.
+clicks along it. All carry the object in the feature `obj_id`, and in `name` what is written beside
+them; clicks carry `polarity` besides.
 """
 
 from __future__ import annotations
@@ -64,12 +65,13 @@ class Markers:
 
 def new_points_layer(geometry: FrameGeometry, name: str) -> Points:
     """Make an empty Points layer whose clicks are prompts."""
-    features = {"obj_id": np.zeros(0, np.int64), "polarity": np.zeros(0, object)}
+    nothing = np.zeros(0, object)
     return Points(
         ndim=geometry.ndim,
         name=name,
-        features=features,
-        feature_defaults={"obj_id": NO_OBJECT, "polarity": _POLARITY[POSITIVE]},
+        features={"obj_id": np.zeros(0, np.int64), "polarity": nothing, "name": nothing},
+        feature_defaults={"obj_id": NO_OBJECT, "polarity": _POLARITY[POSITIVE], "name": ""},
+        text=_text_of("center", geometry, -marker_size(geometry)),  # above the marker, not on it
         size=marker_size(geometry),
         border_color="white",
         border_width=0.15,
@@ -82,8 +84,9 @@ def new_shapes_layer(geometry: FrameGeometry, name: str) -> Shapes:
     return Shapes(
         ndim=geometry.ndim,
         name=name,
-        features={"obj_id": np.zeros(0, np.int64)},
-        feature_defaults={"obj_id": NO_OBJECT},
+        features={"obj_id": np.zeros(0, np.int64), "name": np.zeros(0, object)},
+        feature_defaults={"obj_id": NO_OBJECT, "name": ""},
+        text=_text_of("upper_left", geometry, 0.0),
         edge_width=max(1.0, marker_size(geometry) / 5),
         face_color="transparent",
     )
@@ -94,26 +97,44 @@ def marker_size(geometry: FrameGeometry) -> float:
     return float(np.clip(min(geometry.height, geometry.width) / 40, 2.0, 20.0))
 
 
-def dress_points(points: Points, obj_id: int, polarity: int) -> None:
-    """Give the next clicks an object, its colour and a polarity; placed ones stay as they are."""
+def _text_of(anchor: str, geometry: FrameGeometry, raised: float) -> dict[str, Any]:
+    translation = np.zeros(geometry.ndim)
+    translation[geometry.plane_axes[0]] = raised
+    return {
+        "string": {"feature": "name"},
+        "color": "white",
+        "size": _NAME_SIZE,
+        "anchor": anchor,
+        "translation": translation,
+    }
+
+
+def dress_points(points: Points, obj_id: int, polarity: int, name: str = "") -> None:
+    """
+    Give the next clicks an object, its colour and a polarity; placed ones stay as they are.
+
+    `name` is written beside the next one; `show_names` corrects it where there are more.
+    """
     now = points.feature_defaults
     dressed = (int(now["obj_id"].iloc[0]), str(now["polarity"].iloc[0]))
-    # each assignment makes napari draw anew
+    # each assignment takes napari milliseconds of a click
     if dressed == (obj_id, _POLARITY[polarity]) and not points.selected_data and obj_id:
         return
     points.selected_data = set()
-    points.feature_defaults = {"obj_id": obj_id, "polarity": _POLARITY[polarity]}
+    if dressed != (obj_id, _POLARITY[polarity]):
+        points.feature_defaults = {"obj_id": obj_id, "polarity": _POLARITY[polarity], "name": name}
     points.current_face_color = [*colour_of(max(obj_id, 1)), 1.0]
     points.current_symbol = _SYMBOL[polarity]
 
 
-def dress_shapes(shapes: Shapes, obj_id: int) -> None:
-    """Give the next shapes an object and its colour; drawn ones stay as they are."""
+def dress_shapes(shapes: Shapes, obj_id: int, name: str = "") -> None:
+    """Give the next shapes an object, its colour and a name; drawn ones stay as they are."""
     now = int(shapes.feature_defaults["obj_id"].iloc[0])
     if now == obj_id and not shapes.selected_data and obj_id:
         return
     shapes.selected_data = set()
-    shapes.feature_defaults = {"obj_id": obj_id}
+    if now != obj_id:
+        shapes.feature_defaults = {"obj_id": obj_id, "name": name}
     shapes.current_edge_color = [*colour_of(max(obj_id, 1)), 1.0]
 
 
@@ -396,6 +417,12 @@ def append_outlines(shapes: Shapes, obj_id: int, outlines: Iterable[Outline]) ->
         shapes.selected_data = set()
 
 
+def next_name(layer: Points | Shapes, obj_id: int, name: str) -> str:
+    """Return what is to be written beside the next marker of an object: its name, once."""
+    is_named = obj_id in object_ids(layer) or len(layer.data) >= MOST_NAMED
+    return "" if is_named else name
+
+
 def show_names(
     points: Points, shapes: Shapes, names: Mapping[int, str], geometry: FrameGeometry
 ) -> None:
@@ -406,18 +433,11 @@ def show_names(
     crowded = len(points.data) + len(shapes.data) > MOST_NAMED
     for layer in (points, shapes):
         shown = [""] * len(layer.data) if crowded else _first_names(layer, names, geometry)
-        if shown != [str(name) for name in np.ravel(layer.text.values)]:
-            translation = np.zeros(geometry.ndim)
-            if layer is points:  # above the marker, not on it
-                translation[geometry.plane_axes[0]] = -marker_size(geometry)
-            layer.text = {
-                "string": shown,
-                "color": "white",
-                "size": _NAME_SIZE,
-                "anchor": "center" if layer is points else "upper_left",
-                "translation": translation,
-                "visible": layer.text.visible,  # a person's choice
-            }
+        # napari makes all names anew, which takes as long as drawing a click
+        if shown and ("name" not in layer.features or shown != layer.features["name"].tolist()):
+            defaults = layer.feature_defaults.copy()
+            layer.features = layer.features.assign(name=np.array(shown, dtype=object))
+            layer.feature_defaults = defaults
 
 
 def _first_names(
