@@ -476,17 +476,11 @@ class AnnotationLayers:
             # an answer that arrives before the release must not change it back
             self._next_polarity = polarity
             self._dress_points(layer, polarity)
-            self._tell_press(layer, event)
-
-    def _tell_press(self, layer: Points, event: Any) -> None:
-        if self._viewer.dims.ndisplay != 2:
-            return
-        # as napari places the point when the button is let go
-        coords = np.atleast_2d(np.asarray(layer.world_to_data(event.position), dtype=np.float64))
-        found = self.geometry.to_pixel(self._to_image(layer, coords))
-        if found.inside[0] and found.on_plane[0]:
-            y, x = found.yx[0]
-            self.pressed.emit(int(found.frame_idx[0]), (float(y), float(x)))
+            place = prompt_layers.pressed_pixel(
+                layer, event.position, self.geometry, self._to_image
+            )
+            if place is not None and self._viewer.dims.ndisplay == 2:
+                self.pressed.emit(*place)
 
     def _on_layer_removed(self, event: Any) -> None:
         gone = event.value.unique_id

@@ -385,6 +385,18 @@ def rows_of_key(
     return rows
 
 
+def pressed_pixel(
+    points: Points, position: Iterable[float], geometry: FrameGeometry, to_image: ToImage
+) -> tuple[int, tuple[float, float]] | None:
+    """Frame and pixel (y, x) at which napari will place a click of this position in the world."""
+    coords = np.atleast_2d(np.asarray(points.world_to_data(position), dtype=np.float64))
+    found = geometry.to_pixel(to_image(points, coords))
+    if not (found.inside[0] and found.on_plane[0]):
+        return None
+    y, x = found.yx[0]
+    return int(found.frame_idx[0]), (float(y), float(x))
+
+
 def append_points(
     points: Points, key: PromptKey, prompts: FramePrompts, geometry: FrameGeometry
 ) -> None:
