@@ -82,7 +82,7 @@ def test_an_empty_mask_is_not_carried() -> None:
 def test_objects_do_not_influence_each_other() -> None:
     first = torch.cat([texture(5), texture(6)])
     second = torch.cat([moved(texture(5), MAPS[:1]), texture(7)])
-    masks = torch.cat([mask(14, 16, 30, 34), mask(10, 10, 20, 20)])
+    masks = torch.cat([mask(4, 16, 30, 34), 9 * mask(10, 10, 20, 20)])
     both, alone = carry_along(masks, first, second), carry_along(masks[:1], first[:1], second[:1])
     torch.testing.assert_close(both[0][:1], alone[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(both[1][:1], alone[1], atol=1e-4, rtol=1e-4)

@@ -36,7 +36,7 @@ class Motion:
         """Move (N, 1, l, l) logits of the first frame to where they are on the second."""
         back = torch.linalg.inv(_square(self.maps))[:, :2]
         grid = F.affine_grid(back, list(low_res_masks.shape), align_corners=False)
-        floor = low_res_masks.amin()
+        floor = low_res_masks.amin((1, 2, 3), keepdim=True)
         moved: Tensor = F.grid_sample(low_res_masks - floor, grid, align_corners=False)
         return moved + floor
 
