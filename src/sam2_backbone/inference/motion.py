@@ -57,6 +57,10 @@ def carry_along(last: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Te
         The masks on the second frame, and what they say of its pixels from -1 to 1: nothing, 0,
         where the picture does not show what became of the first frame.
     """
+    device = last.device
+    if device.type == "mps":  # not all of torch.linalg is there
+        carried, pull = carry_along(last.cpu(), first.cpu(), second.cpu())
+        return carried.to(device), pull.to(device)
     shown = (last > 0).float()
     motion = find_motion(first, second, F.max_pool2d(shown, 2 * _MARGIN + 1, 1, _MARGIN))
     sure = ((motion.agreement - _UNSURE) / (1 - _UNSURE)).clamp(min=0)
@@ -81,10 +85,7 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     maps = torch.eye(2, 3, device=first.device).repeat(len(first), 1, 1)
     agreement = first.new_zeros(len(first))
     for side, count, iterations in _LEVELS:
-        before, after, weights = (
-            F.interpolate(image, size=(side, side), mode="area")
-            for image in (first, second, region + 1e-4)
-        )
+        before, after, weights = (_scaled(image, side) for image in (first, second, region + 1e-4))
         weights = weights / weights.sum((2, 3), keepdim=True)
         before = _standardised(before, weights)
         middles, steepest = _steepest_descent(before, weights, count)
@@ -101,6 +102,13 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     lost |= ~torch.isfinite(maps).flatten(1).all(1)
     still = torch.eye(2, 3, device=first.device)
     return Motion(torch.where(lost[:, None, None], still, maps), agreement.where(~lost, 0.0))
+
+
+def _scaled(image: Tensor, side: int) -> Tensor:
+    """Average (N, 1, s, s) images to another side."""
+    if image.shape[-1] % side == 0:  # the same, several times faster
+        return F.avg_pool2d(image, image.shape[-1] // side)
+    return F.interpolate(image, size=(side, side), mode="area")
 
 
 def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
