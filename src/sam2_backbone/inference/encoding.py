@@ -65,11 +65,13 @@ class FrameEncoder:
         index = [distinct.index(view) for view in views]
         return _stack(rows) if index == list(range(len(rows))) else _stack(rows).select(index)
 
-    def grey(self, state: VideoState, frames: Sequence[int], views: Sequence[View]) -> Tensor:
-        """Return the grey values (N, 1, s, s) of views, each of its own frame."""
+    def grey(
+        self, state: VideoState, frames: Sequence[int], views: Sequence[View], side: int
+    ) -> Tensor:
+        """Return the grey values (N, 1, side, side) of views, each of its own frame."""
         read = {frame_idx: self._read(state, frame_idx) for frame_idx in set(frames)}
         inputs = [
-            self._input(state, read[frame_idx], view)
+            to_model_input(read[frame_idx], view, state.intensities, input_size=side)
             for frame_idx, view in zip(frames, views, strict=True)
         ]
         return torch.stack(inputs).mean(1, keepdim=True).to(self._model.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sam2_backbone.inference.encoding import FrameEncoder
 from sam2_backbone.inference.exclusion import claim, settled
 from sam2_backbone.inference.memory_budget import MemoryBudget
-from sam2_backbone.inference.motion import carry_along
+from sam2_backbone.inference.motion import MOTION_SIDE, carry_along
 from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
     fill_small_holes,
@@ -205,8 +205,8 @@ class FrameStep:
         if self.config.draw_last_mask:
             last, frames = self._memories.last_masks(members, frame_idx, views)
             if self.config.carried_shape_weight:
-                before = self.encoder.grey(state, frames, views)
-                now = self.encoder.grey(state, [frame_idx] * len(views), views)
+                before = self.encoder.grey(state, frames, views, MOTION_SIDE)
+                now = self.encoder.grey(state, [frame_idx] * len(views), views, MOTION_SIDE)
                 last, pull = carry_along(last, before, now)
         prediction = self.model.predict_masks(
             self.model.attend_memory(features, memory),

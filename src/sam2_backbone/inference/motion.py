@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MOTION_SIDE = 96  # pixels of the views in which motion is looked for
 # (side of the images, parameters, iterations): shifts first, then all of the affine map
-_LEVELS = ((48, 2, 6), (96, 6, 6))
+_LEVELS = ((MOTION_SIDE // 2, 2, 4), (MOTION_SIDE, 6, 4))
 _DAMPING = 1e-2  # of all parameters, over the mean of the normal equations' diagonal
 _AFFINE_DAMPING = 1e-3  # besides, of all but the shift
 _MARGIN = 2  # pixels of a mask around the object that move with it
