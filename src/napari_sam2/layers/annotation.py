@@ -374,18 +374,13 @@ class AnnotationLayers:
     def _dress(self) -> None:
         # dressing lets go of markers that a person is about to move or to delete
         if self._points is not None and not self._is_in_hand(self._points):
-            self._dress_points(self._points, self._next_polarity)
+            prompt_layers.dress_points(self._points, self._obj_id, self._next_polarity, self._name)
         if self._shapes is not None and not self._is_shaping and not self._is_in_hand(self._shapes):
-            name = prompt_layers.next_name(self._shapes, self._obj_id, self._name)
-            prompt_layers.dress_shapes(self._shapes, self._obj_id, name)
+            prompt_layers.dress_shapes(self._shapes, self._obj_id, self._name)
         if self._labels is not None and self._obj_id not in (NO_OBJECT, self._picked):
             self._writer.make_room(self._labels, self._obj_id)
             # once: a person may go on to paint another label, or erase
             self._picked = self._labels.selected_label = self._obj_id
-
-    def _dress_points(self, points: Points, polarity: int) -> None:
-        name = prompt_layers.next_name(points, self._obj_id, self._name)
-        prompt_layers.dress_points(points, self._obj_id, polarity, name)
 
     @property
     def _name(self) -> str:
@@ -475,7 +470,7 @@ class AnnotationLayers:
         if layer.mode == "add":
             # an answer that arrives before the release must not change it back
             self._next_polarity = polarity
-            self._dress_points(layer, polarity)
+            prompt_layers.dress_points(layer, self._obj_id, polarity, self._name)
             place = prompt_layers.pressed_pixel(
                 layer, event.position, self.geometry, self._to_image
             )

@@ -244,7 +244,7 @@ def unit_factors(from_units: Units, to_units: Units) -> NDArray[np.float64]:
         Where the units of an axis measure different things.
     """
     factors = np.ones(len(from_units))
-    if from_units is to_units or from_units == to_units:
+    if from_units == to_units:
         return factors  # the common case, asked for many times at each click
     for axis, (source, target) in enumerate(zip(from_units, to_units, strict=True)):
         if str(source) == str(target):

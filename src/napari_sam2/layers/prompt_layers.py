@@ -113,7 +113,8 @@ def dress_points(points: Points, obj_id: int, polarity: int, name: str = "") -> 
     """
     Give the next clicks an object, its colour and a polarity; placed ones stay as they are.
 
-    `name` is written beside the next one; `show_names` corrects it where there are more.
+    The object's `name` is written beside its first one; `show_names` corrects it where there are
+    more.
     """
     now = points.feature_defaults
     dressed = (int(now["obj_id"].iloc[0]), str(now["polarity"].iloc[0]))
@@ -122,7 +123,11 @@ def dress_points(points: Points, obj_id: int, polarity: int, name: str = "") -> 
         return
     points.selected_data = set()
     if dressed != (obj_id, _POLARITY[polarity]):
-        points.feature_defaults = {"obj_id": obj_id, "polarity": _POLARITY[polarity], "name": name}
+        points.feature_defaults = {
+            "obj_id": obj_id,
+            "polarity": _POLARITY[polarity],
+            "name": _next_name(points, obj_id, name),
+        }
     points.current_face_color = [*colour_of(max(obj_id, 1)), 1.0]
     points.current_symbol = _SYMBOL[polarity]
 
@@ -134,7 +139,7 @@ def dress_shapes(shapes: Shapes, obj_id: int, name: str = "") -> None:
         return
     shapes.selected_data = set()
     if now != obj_id:
-        shapes.feature_defaults = {"obj_id": obj_id, "name": name}
+        shapes.feature_defaults = {"obj_id": obj_id, "name": _next_name(shapes, obj_id, name)}
     shapes.current_edge_color = [*colour_of(max(obj_id, 1)), 1.0]
 
 
@@ -429,7 +434,7 @@ def append_outlines(shapes: Shapes, obj_id: int, outlines: Iterable[Outline]) ->
         shapes.selected_data = set()
 
 
-def next_name(layer: Points | Shapes, obj_id: int, name: str) -> str:
+def _next_name(layer: Points | Shapes, obj_id: int, name: str) -> str:
     """Return what is to be written beside the next marker of an object: its name, once."""
     is_named = obj_id in object_ids(layer) or len(layer.data) >= MOST_NAMED
     return "" if is_named else name

@@ -84,9 +84,7 @@ class Recollection:
         for (item, recall), view in zip(members, views, strict=True):
             nearest = min((t for t, _ in recall.spatial), key=lambda t: abs(t - frame_idx))
             frames.append(nearest)
-            memory = item.bank.get(nearest)
-            assert memory is not None
-            rows.append(self._seen_through(view, item, nearest, memory))
+            rows.append(self._seen_through(view, item, nearest, _known(item, nearest)))
         return torch.cat(rows), tuple(frames)
 
     def previous_logits(
@@ -112,8 +110,7 @@ class Recollection:
 
     def _with_features(self, state: VideoState, item: ObjectState, frame_idx: int) -> FrameMemory:
         """Encode a memory when it is first recalled."""
-        memory = item.bank.get(frame_idx)
-        assert memory is not None
+        memory = _known(item, frame_idx)
         if memory.features is not None:
             return memory
         view = item.sightings[frame_idx].view
@@ -130,8 +127,7 @@ class Recollection:
 
     def _with_pointer(self, state: VideoState, item: ObjectState, frame_idx: int) -> FrameMemory:
         """Compute the pointer of a frame of which only a mask is known."""
-        memory = item.bank.get(frame_idx)
-        assert memory is not None
+        memory = _known(item, frame_idx)
         if memory.obj_ptr is not None:
             return memory
         view = item.sightings[frame_idx].view
@@ -142,3 +138,10 @@ class Recollection:
         memory = replace(memory, obj_ptr=self._model.adopt_mask(features, mask).obj_ptr[0])
         item.bank.update(frame_idx, memory)
         return memory
+
+
+def _known(item: ObjectState, frame_idx: int) -> FrameMemory:
+    """Return the memory of a frame that was chosen to be recalled, so there is one."""
+    memory = item.bank.get(frame_idx)
+    assert memory is not None
+    return memory
