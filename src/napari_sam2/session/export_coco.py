@@ -8,7 +8,6 @@ from pathlib import Path
 
 from napari_sam2.session.measurements import Calibration
 from napari_sam2.session.result_masks import ResultMasks
-from sam2_backbone.data_engine.rle import Rle
 from sam2_backbone.inference.frames import image_files
 
 _CATEGORY = {"id": 1, "name": "object", "supercategory": ""}
@@ -48,9 +47,7 @@ def write_annotations(results: ResultMasks, part: Path, calibration: Calibration
                     "bbox": [left, top, right - left, bottom - top],
                     "area": area,
                     "iscrowd": 0,
-                    "segmentation": Rle.of(
-                        mask.inside, size, top=mask.top, left=mask.left
-                    ).to_json(),
+                    "segmentation": mask.run_lengths(size).to_json(),
                 }
                 file.write((", " if number > 1 else "") + json.dumps(row))
             yield frame_idx

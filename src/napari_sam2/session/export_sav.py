@@ -9,7 +9,6 @@ from napari_sam2.session import own_folders
 from napari_sam2.session.export import frame_seconds
 from napari_sam2.session.measurements import Calibration
 from napari_sam2.session.result_masks import ResultMasks
-from sam2_backbone.data_engine.rle import Rle
 from sam2_backbone.data_engine.sav import Masklet, SavVideo, stream_sav
 from sam2_backbone.data_engine.sav_folders import frame_file, mask_file, write_mask
 
@@ -34,10 +33,7 @@ def write_masklets(results: ResultMasks, part: Path, calibration: Calibration) -
         for obj_id in results.objects
     ]
     frames = (
-        {
-            obj_id: Rle.of(mask.inside, size, top=mask.top, left=mask.left)
-            for obj_id, mask in results.masks(frame_idx).items()
-        }
+        {obj_id: mask.run_lengths(size) for obj_id, mask in results.masks(frame_idx).items()}
         for frame_idx in range(results.num_frames)
     )
     with part.open("w", encoding="utf-8") as file:

@@ -150,11 +150,8 @@ def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 def _spot(number: int, name: str, mask: MaskPart, frame_idx: int, scale: _Scale) -> ET.Element:
     y, x = mask.centre
     area = mask.area * scale.height * scale.width
-    top, left, bottom, right = mask.box
-    rows = slice(top - mask.top, bottom - mask.top)
-    columns = slice(left - mask.left, right - mask.left)
-    around_centre = np.array([top - y, left - x])
-    corners = outline(mask.inside[rows, columns]) + around_centre
+    trimmed = mask.trimmed()
+    corners = outline(trimmed.inside) + np.array([trimmed.top - y, trimmed.left - x])
     features = {
         "QUALITY": mask.area,  # as TrackMate has it where it makes spots of label images
         "POSITION_X": x * scale.width,

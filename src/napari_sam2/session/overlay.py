@@ -156,11 +156,10 @@ class _Part:
     """A mask in the pixels that are drawn, with a margin of one where the frame has room for it."""
 
     def __init__(self, mask: MaskPart, zoom: int, step: int, shape: tuple[int, ...]) -> None:
-        top, left, bottom, right = mask.box
-        inside = mask.inside[top - mask.top : bottom - mask.top]
-        inside = inside[:, left - mask.left : right - mask.left]
+        mask = mask.trimmed()
+        top, left = mask.top, mask.left
         # of a smaller frame the pixels that are a multiple of the step
-        inside = inside[-top % step :: step, -left % step :: step]
+        inside = mask.inside[-top % step :: step, -left % step :: step]
         inside = inside.repeat(zoom, axis=0).repeat(zoom, axis=1)
         starts = [-(-first // step) * zoom for first in (top, left)]
         room = [

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam2.session.intensities import as_seen
+from sam2_backbone.data_engine.rle import Rle
 from sam2_backbone.inference.brightness import scaled
 from sam2_backbone.inference.frames import FrameSeries, choose_value_range, without_opacity
 
@@ -59,6 +60,17 @@ class MaskPart:
         """Mean row and column of the pixels inside, in pixels of the frame."""
         rows, columns = np.nonzero(self.inside)
         return self.top + float(rows.mean()), self.left + float(columns.mean())
+
+    def trimmed(self) -> MaskPart:
+        """Return the same mask in the box of its pixels; there must be some."""
+        top, left, bottom, right = self.box
+        rows = slice(top - self.top, bottom - self.top)
+        columns = slice(left - self.left, right - self.left)
+        return MaskPart(top, left, self.inside[rows, columns])
+
+    def run_lengths(self, size: tuple[int, int]) -> Rle:
+        """Return the mask of the whole frame of (H, W) pixels as run lengths."""
+        return Rle.of(self.inside, size, top=self.top, left=self.left)
 
     def to_array(self, height: int, width: int) -> npt.NDArray[np.bool_]:
         """Return the mask of the whole frame (H, W)."""
