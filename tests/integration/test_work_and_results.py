@@ -192,9 +192,10 @@ def test_what_differs_in_a_session_file_is_explained(
     tree["weights_sha256"] = "0" * 64
     path.write_text(json.dumps(tree))
     # discs stand for the network, so that no weights are loaded
-    monkeypatch.setattr(session, "uses_models", True)
-    annotator.load(path)
-    annotator.wait(timeout=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "uses_models", True)
+        annotator.load(path)
+        annotator.wait(timeout=20)
     assert len(messages) == 1
     assert "cells.json was made with other weights of micro" in messages[0]
     assert "napari-sam2 replay" in messages[0]
