@@ -131,6 +131,12 @@ class SAM2Config:
     obey_clicks
         A mask holds every positive click and no negative one, and a person who clicks an object is
         right that it is there; the published variants may say otherwise.
+    fill_boxes
+        A mask from a box alone grows to the sides of the box where its outline is in doubt; the
+        published variants leave it as the network drew it.
+    average_mirrored
+        Where one view is looked through, the answer to prompts is the mean of what is seen in it
+        and in its three mirror images; the published variants look once.
     max_clicks
         Clicks of one object on a frame that the network reads: the first one and the newest. None
         reads all; a network that was trained with few does not understand many.
@@ -160,6 +166,8 @@ class SAM2Config:
     carried_shape_weight: float = 0.0
     exclusive_objects: bool = False
     obey_clicks: bool = False
+    fill_boxes: bool = False
+    average_mirrored: bool = False
     max_clicks: int | None = None
     gate_object_score: bool = True
     presence_margin: float = 0.0

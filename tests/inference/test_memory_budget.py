@@ -54,7 +54,7 @@ def test_it_limits_what_is_kept_of_frames(small_model: SAM2, movie: NDArray[np.u
     for frame_idx in range(5):
         predictor.add_new_points_or_box(state, frame_idx, 1, points=[[5, 5]], labels=[1])
     kept = [t for t in range(5) if any(key[0] == t for key in state.cache._entries)]
-    assert kept == [3, 4]  # two views of 32 at the default
+    assert kept == [3, 4]  # six views, of 96 at the default; a frame has four
 
 
 def test_large_networks_get_small_batches_but_never_none() -> None:

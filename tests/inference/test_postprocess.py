@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sam2_backbone.inference.postprocess import drop_far_pieces, lean_on_last, obey_clicks
+from sam2_backbone.inference.postprocess import (
+    drop_far_pieces,
+    fill_box,
+    lean_on_last,
+    obey_clicks,
+)
 from sam2_backbone.inference.prompts import FramePrompts
 
 
@@ -111,3 +116,31 @@ def test_the_first_click_and_the_newest_are_read() -> None:
     read = said.newest(3)
     assert read.labels.tolist() == [1, 0, 1]
     assert read.points[:, 0].tolist() == [2.0, 10.0, 12.0]
+
+
+BOX = torch.tensor([8.0, 8.0, 16.0, 16.0]) / 32
+
+
+def test_a_faint_rim_is_taken_up_to_the_sides_of_the_box() -> None:
+    faint = logits((10, 10, 14, 14))[0]
+    faint[:, 8:16, 8:16] = faint[:, 8:16, 8:16].clamp(min=-0.6)
+    faint[:, 4:8, 8:16] = -0.3  # beyond the box, just as faint
+    filled = fill_box(faint, BOX, (32, 32)) > 0
+    assert torch.equal(filled, logits((8, 8, 16, 16))[0] > 0)
+
+
+def test_a_sure_mask_stays_small_in_a_wide_box_and_nothing_lies_beyond_it() -> None:
+    sure = logits((11, 11, 14, 14))[0]
+    assert torch.equal(fill_box(sure, BOX, (32, 32)) > 0, sure > 0)
+    beyond = logits((8, 8, 16, 20))[0]
+    assert torch.equal(fill_box(beyond, BOX, (64, 64)) > 0, logits((8, 8, 16, 16))[0] > 0)
+    nothing = logits()[0]
+    assert not bool((fill_box(nothing, BOX, (32, 32)) > 0).any())
+
+
+def test_a_box_with_a_click_leaves_the_mask_to_the_click() -> None:
+    box = (2.0, 2.0, 9.0, 9.0)
+    click, none = torch.tensor([[4.0, 4.0]]), torch.zeros(0, 2)
+    assert FramePrompts(none, torch.zeros(0, dtype=torch.int32), box=box).is_box_alone
+    assert not FramePrompts(click, OUTSIDE, box=box).is_box_alone
+    assert not FramePrompts(click, INSIDE).is_box_alone

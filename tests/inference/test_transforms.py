@@ -70,6 +70,21 @@ def test_points_go_to_the_model_and_back(
     torch.testing.assert_close(back, point)
 
 
+def test_a_mirror_image_shows_what_is_clicked_at_the_same_place() -> None:
+    frame = np.zeros((40, 60), np.uint8)
+    frame[12, 33] = 255
+    view = View(4, 20, 32, 32)
+    assert view.mirror_images[0] == view
+    for image in view.mirror_images:
+        seen = to_model_input(frame, image, Intensities(0.0, 255.0), input_size=32)[0]
+        row, column = divmod(int(seen.argmax()), 32)
+        places = image.flip_points(torch.tensor([[33.0, 12.0]]), torch.tensor([False]))
+        assert view.to_model(places, 32).tolist() == [[column, row]]
+        edges = image.flip_points(torch.tensor([[33.0, 12.0], [34, 13]]), torch.tensor([True] * 2))
+        assert view.to_model(edges, 32).amin(0).tolist() == [column, row]
+        assert torch.equal(image.flip(image.flip(seen)), seen)
+
+
 def test_a_whole_frame_is_mapped_as_the_reference_does() -> None:
     points = torch.tensor([[100.0, 50.0]])
     mapped = View.whole(150, 200).to_model(points, 1024)

@@ -393,6 +393,24 @@ def test_every_click_is_obeyed(predictor: VideoPredictor, movie: Movie, window: 
         assert said == [bool(sign) for sign in signs[:count]]
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_box_is_answered_the_same_whichever_way_the_frame_is_turned(
+    predictor: VideoPredictor, movie: Movie, axis: int
+) -> None:
+    frame = np.ascontiguousarray(movie[:1, :40])
+    corners = np.array([[9, 11], [22, 24]])  # x, y
+    there = predictor.answer(
+        predictor.init_state(frame, window=None), 0, 1, box=corners.ravel()
+    ).mask_logits[0, 0]
+    corners[:, 1 - axis] = frame.shape[1 + axis] - corners[::-1, 1 - axis]
+    turned = np.ascontiguousarray(np.flip(frame, 1 + axis))
+    back = predictor.answer(
+        predictor.init_state(turned, window=None), 0, 1, box=corners.ravel()
+    ).mask_logits[0, 0]
+    torch.testing.assert_close(back.flip(axis), there, rtol=1e-3, atol=1e-3)
+    assert float(there.std()) > 0.01
+
+
 def test_a_clicked_object_is_not_hidden(movie: Movie) -> None:
     torch.manual_seed(0)
     config = replace(TEST_CONFIG, gate_object_score=True)

@@ -1,4 +1,7 @@
+import numpy as np
+import pytest
 import torch
+from scipy import ndimage
 
 from sam2_backbone.modeling.position import RandomFourierPosition
 from sam2_backbone.training.clip_memory import (
@@ -10,6 +13,7 @@ from sam2_backbone.training.clip_memory import (
 from sam2_backbone.training.drift import drifted, swollen
 from sam2_backbone.training.losses import mask_iou
 from sam2_backbone.training.prompt_sampler import true_logits
+from sam2_backbone.training.step import CLICK, ClipBatch, last_masks
 from sam2_backbone.training.synthetic import MotionRange
 from sam2_backbone.training.trainer import new_network
 from sam2_backbone.variants import TEST_CONFIG
@@ -73,6 +77,30 @@ def test_an_absent_object_is_remembered_as_absent_and_a_present_one_by_its_mask(
     assert memory.last_masks.amax((1, 2, 3)).tolist() == [10.0, ABSENT_LOGIT]
     assert torch.equal(memory.pointers[0][1], model.no_object_pointer)
     assert memory.recall(1).pointer_span == TEST_CONFIG.memory.max_pointers - 1
+
+
+def test_the_last_mask_is_drawn_where_the_picture_has_carried_it() -> None:
+    model = new_network(TEST_CONFIG, 0)
+    side, shift = TEST_CONFIG.input_size, 8
+    rng = np.random.default_rng(0)
+    wide = ndimage.gaussian_filter(rng.random((side, side + shift)), 3)
+    wide = ((wide - wide.min()) / np.ptp(wide) * 255).astype(np.uint8)
+    frames = np.stack([wide[:, shift:], wide[:, :side]])  # what is seen moves to the right
+    images = torch.from_numpy(frames)[None, :, None].expand(1, 2, 3, side, side)
+    masks = torch.full((1, 1, side // 4, side // 4), -10.0)
+    masks[..., 4:10, 3:9] = 10
+    memory = ClipMemory(model, num_frames=2)
+    memory.last_masks = masks
+    rows, nothing = torch.tensor([0]), torch.zeros(1)
+    clip = ClipBatch(
+        images, nothing, nothing, rows, rows + 1, nothing, nothing, kind=CLICK, correct_at=None
+    )
+    drawn = last_masks(memory, clip, 1)
+    assert drawn is not None
+    found = (drawn[0, 0] > 0).nonzero().float().mean(0)
+    assert found.tolist() == pytest.approx([6.5, 5.5 + shift / 4], abs=0.3)
+    memory.last_masks = None
+    assert last_masks(memory, clip, 1) is None
 
 
 def test_long_clips_go_no_farther_than_short_ones() -> None:

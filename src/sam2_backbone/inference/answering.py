@@ -5,6 +5,7 @@ from __future__ import annotations
 from sam2_backbone.inference.frame_step import Answer, FrameStep
 from sam2_backbone.inference.judging import judged_together
 from sam2_backbone.inference.prompts import FramePrompts
+from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import ObjectState, VideoState
 from sam2_backbone.inference.views import mask_view, sighting, views_to_try
 from sam2_backbone.inference.window import (
@@ -28,10 +29,9 @@ class PromptAnswering:
             view = mask_view(state, prompts.mask.extent)
             return self._step.answer_mask(state, frame_idx, prompts, view)
         answer = self._seen(state, item, frame_idx, prompts)
-        if not self._step.config.obey_clicks:
-            return answer
-        is_hidden = self._step.config.gate_object_score and answer.memory.object_score <= 0
-        if is_hidden and prompts.shows_object:
+        config = self._step.config
+        is_hidden = config.gate_object_score and answer.memory.object_score <= 0
+        if config.obey_clicks and is_hidden and prompts.shows_object:
             (answer,) = self._step.answer_points(
                 state, item, frame_idx, prompts, [answer.view], shown=True
             )
@@ -50,7 +50,6 @@ class PromptAnswering:
                 return answer
         else:
             answer = answers[choose_window(judged_together(answers, state.frame_size))]
-        # a correction too: a first answer that joined two cells has chosen too large a window
         return self._look_again(state, item, frame_idx, prompts, answer)
 
     def _look_again(
@@ -61,14 +60,25 @@ class PromptAnswering:
         prompts: FramePrompts,
         answer: Answer,
     ) -> Answer:
-        """Ask once more through the window in which the object will be followed."""
+        """Ask once more through the window in which the object will be followed.
+
+        After a correction too: a first answer that joined two cells has chosen too large a window.
+        """
+        view = self._following(state, prompts, answer)
+        if view is None:
+            view = answer.view
+            if answer.is_averaged or len(self._step.seen_views(item, frame_idx, [view])) == 1:
+                return answer
+        again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
+        return again if sighting(again, state.frame_size).extent is not None else answer
+
+    def _following(self, state: VideoState, prompts: FramePrompts, answer: Answer) -> View | None:
+        """Return the window in which the object will be followed, if it is quite another one."""
         extent = sighting(answer, state.frame_size).extent
         if extent is None:
-            return answer
+            return None
         still = state.num_frames == 1
         view = window_around_extent(extent, state.frame_size, still=still)
         real = prompts.coords[prompts.kinds >= 0]
-        if not needs_other_window(answer.view, view, still=still) or not view.contains(real):
-            return answer
-        again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
-        return again if sighting(again, state.frame_size).extent is not None else answer
+        is_other = needs_other_window(answer.view, view, still=still) and view.contains(real)
+        return view if is_other else None

@@ -15,6 +15,7 @@ from sam2_backbone.inference.memory_budget import MemoryBudget
 from sam2_backbone.inference.motion import MOTION_SIDE, carry_along
 from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
+    fill_box,
     fill_small_holes,
     hide_absent,
     lean_on_last,
@@ -37,6 +38,7 @@ from sam2_backbone.modeling.sam2 import (
     Prompts,
 )
 
+MIRRORED_CLAMP = 10.0  # of logits, so that one sure answer does not outvote the others
 SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 
 
@@ -54,12 +56,15 @@ class Answer:
         (M, 4h, 4w) logits of an ambiguous click, best first, or None.
     candidate_ious
         M predicted IoU, of the candidates.
+    is_averaged
+        It is the mean of what is seen in the view and in its mirror images.
     """
 
     view: View
     memory: FrameMemory
     candidates: Tensor | None = None
     candidate_ious: tuple[float, ...] = ()
+    is_averaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,9 @@ class FrameStep:
         Memory is recalled only on a frame that propagation has been on. Where a person has `shown`
         that the object is there, its score does not hide it.
         """
-        features = self.encoder.encode(state, frame_idx, views, keep=True)
-        size = self.config.input_size
-        read = prompts.newest(self.config.max_clicks)
-        coords = torch.stack([view.to_model(read.coords, size) for view in views])
-        kinds = read.kinds[None].expand(len(views), -1)
-        previous = self._memories.previous_logits(item, frame_idx, views)
-        if frame_idx in item.visited and item.bank.conditioning_frames:
+        seen = self.seen_views(item, frame_idx, views)
+        features = self.encoder.encode(state, frame_idx, seen, keep=True)
+        if _recalls(item, frame_idx):
             reverse = item.visited[frame_idx]
             recall = self._memories.choose(state, item, frame_idx, reverse=reverse)
             memory = self._memories.recalled(state, [item], [recall])
@@ -127,30 +128,52 @@ class FrameStep:
             conditioned = self.model.attend_memory(features, memory)
         else:
             conditioned = self.model.without_memory(features)
-        device = self.model.device
         prediction = self.model.predict_masks(
             conditioned,
-            Prompts(coords.to(device), kinds.to(device), previous),
+            self._prompts(item, frame_idx, prompts, seen),
             multimask_output=prompts.kinds.shape[0] <= 1,
         )
+        is_averaged = len(seen) > len(views)
+        if is_averaged:
+            prediction = _averaged(prediction, seen)
         if shown:
             scores = prediction.object_score_logits.clamp(min=SHOWN_SCORE)
             answers = self._answers(
-                replace(prediction, object_score_logits=scores), views, prompted=True
+                replace(prediction, object_score_logits=scores),
+                views,
+                prompted=True,
+                is_averaged=is_averaged,
             )
             # the pointer that came with the mask may say that the object is absent
             return [replace(a, memory=replace(a.memory, obj_ptr=None)) for a in answers]
-        return self._answers(self._gated(state, prediction), views, prompted=True)
+        gated = self._gated(state, prediction)
+        return self._answers(gated, views, prompted=True, is_averaged=is_averaged)
+
+    def seen_views(
+        self, item: ObjectState, frame_idx: int, views: Sequence[View]
+    ) -> Sequence[View]:
+        """Return what is looked at for points and a box: one view in its mirror images too.
+
+        Not where memory is recalled, which is not mirrored, and not where many windows are tried:
+        that takes its time, and tells as much.
+        """
+        if not self.config.average_mirrored or len(views) > 1 or _recalls(item, frame_idx):
+            return views
+        return views[0].mirror_images
 
     def obeying(self, answer: Answer, prompts: FramePrompts) -> Answer:
-        """Return an answer that says nothing which a person's clicks contradict."""
-        # a click's integer is the centre of its pixel
-        side = self.config.low_res_size
-        places = answer.view.to_model(prompts.points + 0.5, side)
+        """Return an answer that says nothing which a person's clicks or box contradict."""
         memory, candidates = answer.memory, answer.candidates
-        masks = obey_clicks(memory.low_res_masks, places, prompts.labels)
-        if candidates is not None:
-            candidates = obey_clicks(candidates, places, prompts.labels)
+        side, masks = self.config.low_res_size, answer.memory.low_res_masks
+        if self.config.fill_boxes and prompts.is_box_alone:
+            box = answer.view.to_model(prompts.coords, 1).flatten()
+            masks = fill_box(masks, box, (answer.view.height, answer.view.width))
+        if self.config.obey_clicks:
+            # a click's integer is the centre of its pixel
+            places = answer.view.to_model(prompts.points + 0.5, side)
+            masks = obey_clicks(masks, places, prompts.labels)
+            if candidates is not None:
+                candidates = obey_clicks(candidates, places, prompts.labels)
         return replace(answer, memory=replace(memory, low_res_masks=masks), candidates=candidates)
 
     def answer_mask(
@@ -175,6 +198,17 @@ class FrameStep:
             self._remember(state, part, frame_idx)
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _prompts(
+        self, item: ObjectState, frame_idx: int, prompts: FramePrompts, views: Sequence[View]
+    ) -> Prompts:
+        """Return points, box and what was answered before as they are in each view."""
+        read, device = prompts.newest(self.config.max_clicks), self.model.device
+        size = self.config.input_size
+        places = [view.to_model(_as_seen(read, view), size) for view in views]
+        kinds = read.kinds[None].expand(len(views), -1)
+        previous = self._memories.previous_logits(item, frame_idx, views)
+        return Prompts(torch.stack(places).to(device), kinds.to(device), previous)
 
     def _predicted(
         self, state: VideoState, items: Sequence[ObjectState], frame_idx: int, *, reverse: bool
@@ -254,7 +288,12 @@ class FrameStep:
         return replace(prediction, low_res_masks=masks)
 
     def _answers(
-        self, prediction: MaskPrediction, views: Sequence[View], *, prompted: bool
+        self,
+        prediction: MaskPrediction,
+        views: Sequence[View],
+        *,
+        prompted: bool,
+        is_averaged: bool = False,
     ) -> list[Answer]:
         best = prediction.best
         masks = self._filled(best.low_res_masks)
@@ -271,7 +310,7 @@ class FrameStep:
                 iou=ious[row],
                 prompted=prompted,
             )
-            answer = Answer(view, memory)
+            answer = Answer(view, memory, is_averaged=is_averaged)
             if prompted and prediction.low_res_masks.shape[1] > 1:
                 sorted_ious, order = prediction.iou_predictions[row].sort(descending=True)
                 answer = replace(
@@ -285,6 +324,35 @@ class FrameStep:
     def _filled(self, masks: Tensor) -> Tensor:
         """Fill holes in (N, 1, l, l) logits, where the rules have it so."""
         return fill_small_holes(masks) if not self.reference_rules or masks.is_cuda else masks
+
+
+def _recalls(item: ObjectState, frame_idx: int) -> bool:
+    """Whether a prompt of this frame is answered with memories: propagation has been on it."""
+    return frame_idx in item.visited and bool(item.bank.conditioning_frames)
+
+
+def _as_seen(prompts: FramePrompts, view: View) -> Tensor:
+    """Return the box, its upper left corner first, and points where a mirror image shows them."""
+    is_corner = prompts.kinds >= 2
+    places = view.flip_points(prompts.coords, is_corner)
+    if bool(is_corner.any()):
+        corners = places[is_corner]
+        places[is_corner] = torch.stack((corners.amin(0), corners.amax(0)))
+    return places
+
+
+def _averaged(prediction: MaskPrediction, views: Sequence[View]) -> MaskPrediction:
+    """Return one row: the mean of the answers through mirror images, the pointer of the first."""
+    masks = torch.stack(
+        [view.flip(m) for view, m in zip(views, prediction.low_res_masks, strict=True)]
+    )
+    return replace(
+        prediction,
+        low_res_masks=masks.clamp(-MIRRORED_CLAMP, MIRRORED_CLAMP).mean(0, keepdim=True),
+        iou_predictions=prediction.iou_predictions.mean(0, keepdim=True),
+        object_score_logits=prediction.object_score_logits.mean(0, keepdim=True),
+        obj_ptr=prediction.obj_ptr[:1],
+    )
 
 
 def _exclusive(batches: Sequence[_Tracked]) -> Iterator[_Tracked]:

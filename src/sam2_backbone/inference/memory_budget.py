@@ -7,7 +7,7 @@ from dataclasses import dataclass
 DEFAULT_BUDGET = 2**30  # bytes
 _LEAST = 64 * 2**20
 _FEATURE_SHARE = 4  # a quarter is for features that are kept
-_ENTRIES = 32  # views that are kept at the default budget
+_ENTRIES = 96  # views that are kept at the default budget: a click may take ten
 # rows of one batch at the default budget: what 16 rows of a 32 x 32 embedding take
 _BATCH_TOKENS = 16 * 32 * 32
 

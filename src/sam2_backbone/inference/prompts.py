@@ -41,6 +41,11 @@ class FramePrompts:
         return torch.cat((torch.tensor(self.box).reshape(2, 2), self.points))
 
     @property
+    def is_box_alone(self) -> bool:
+        """Whether there is a box and no click."""
+        return self.box is not None and not bool((self.labels >= 0).any())
+
+    @property
     def shows_object(self) -> bool:
         """Whether they say where the object is, not only where it is not."""
         return self.box is not None or bool((self.labels == 1).any())

@@ -102,8 +102,8 @@ class Recollection:
     ) -> Tensor:
         """Return the logits (1, 1, l, l) of a frame's memory as they are in another view."""
         logits = self._logits(memory)
-        seen = item.sightings[frame_idx].view
-        return logits if view == seen else resample_logits(logits, seen, view)
+        seen, here = item.sightings[frame_idx].view, replace(view, flipped=())
+        return view.flip(logits if here == seen else resample_logits(logits, seen, here))
 
     def _logits(self, memory: FrameMemory) -> Tensor:
         return memory.low_res_masks[None].float().to(self._model.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -26,13 +26,15 @@ class View:
     """The rectangle of a frame that the model sees, in whole pixels.
 
     It may reach beyond the frame, so that an object at the border is in its middle all the same;
-    the model sees the frame mirrored there.
+    the model sees the frame mirrored there. A mirror image is `flipped` along axes 0 (top to
+    bottom) or 1 as a whole.
     """
 
     top: int
     left: int
     height: int
     width: int
+    flipped: tuple[int, ...] = ()
 
     @staticmethod
     def whole(height: int, width: int) -> View:
@@ -47,6 +49,27 @@ class View:
         left = 0 if wide == width else round(centre_yx[1] + 0.5 - wide / 2)
         return View(top, left, tall, wide)
 
+    @property
+    def mirror_images(self) -> list[View]:
+        """The view itself and its three mirror images."""
+        return [replace(self, flipped=axes) for axes in ((), (1,), (0,), (0, 1))]
+
+    def flip(self, images: Tensor) -> Tensor:
+        """Flip (..., h, w) images as the view is flipped, or back."""
+        return images.flip([axis - 2 for axis in self.flipped]) if self.flipped else images
+
+    def flip_points(self, points: Tensor, is_edge: Tensor) -> Tensor:
+        """Move pixel x, y (P, 2) of the frame to where the mirror image shows them.
+
+        `is_edge` is (P,) bool: x, y are edges between pixels, else numbers of pixels.
+        """
+        points = points.clone()
+        for axis in self.flipped:
+            first, count = ((self.top, self.height), (self.left, self.width))[axis]
+            last = 2 * first + count - 1 + is_edge.to(points)
+            points[:, 1 - axis] = last - points[:, 1 - axis]
+        return points
+
     def inside(self, height: int, width: int) -> View:
         """Return the part of the view that lies in the frame; it may be empty."""
         top, left = min(max(self.top, 0), height), min(max(self.left, 0), width)
@@ -55,7 +78,7 @@ class View:
         return View(top, left, bottom - top, right - left)
 
     def crop(self, frame: NDArray[_Pixel], *, mirror: bool) -> NDArray[_Pixel]:
-        """Cut the view out of (H, W, …); beyond the frame it is mirrored, or zero."""
+        """Cut the view out of (H, W, …), unflipped; beyond the frame it is mirrored, or zero."""
         part = self.inside(*frame.shape[:2])
         pixels = frame[part.top : part.top + part.height, part.left : part.left + part.width]
         if part == self:
@@ -66,7 +89,7 @@ class View:
         return np.pad(pixels, widths, mode="symmetric" if mirror else "constant")
 
     def to_model(self, points: Tensor, input_size: int) -> Tensor:
-        """Map pixel x, y (..., 2) to model coordinates 0…input_size.
+        """Map pixel x, y (..., 2) to model coordinates 0…input_size, unflipped.
 
         As the reference does it: x / width * input size; the half pixel is added where points are
         encoded.
@@ -135,7 +158,7 @@ def to_model_input(
             )[0]
     mean = torch.tensor(IMAGE_MEAN)[:, None, None]
     std = torch.tensor(IMAGE_STD)[:, None, None]
-    return (channels.expand(3, -1, -1) - mean) / std
+    return view.flip((channels.expand(3, -1, -1) - mean) / std)
 
 
 def _resize_bicubic_8bit(channels: Tensor, size: int) -> Tensor:

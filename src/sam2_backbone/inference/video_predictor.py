@@ -215,7 +215,8 @@ class VideoPredictor:
         click = FramePrompts(*check_points(np.reshape(point, (1, 2)), [1], state.frame_size))
         prompts = merge_prompts(click, before, replace_old=False)
         views = views_to_try(state, item, frame_idx, prompts, self.model.config)
-        self._step.encoder.encode(state, frame_idx, views, keep=True)
+        seen = self._step.seen_views(item, frame_idx, views)
+        self._step.encoder.encode(state, frame_idx, seen, keep=True)
 
     def model_input(
         self, state: VideoState, frame_idx: int, obj_id: int | None = None

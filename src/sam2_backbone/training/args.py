@@ -90,7 +90,10 @@ RANDOM_TRUNK_STAGES = (
 )
 
 # trained weights go on with clicks, boxes and clips at once
-FINE_TUNING_STAGES = (replace(DEFAULT_STAGES[1], share=0.6), replace(DEFAULT_STAGES[2], share=0.4))
+FINE_TUNING_STAGES = (
+    replace(DEFAULT_STAGES[1], share=0.5, stills=10, objects=8, clip_share=0.7),
+    replace(DEFAULT_STAGES[2], share=0.5, stills=8, objects=8),
+)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sam2_backbone.inference.motion import MOTION_SIDE, carry_along
 from sam2_backbone.inference.transforms import IMAGE_MEAN, IMAGE_STD
 from sam2_backbone.modeling.sam2 import (
     SAM2,
@@ -126,6 +128,12 @@ def normalise(images: Tensor) -> Tensor:
     std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
     pixels = (images.float() / 255 - mean) / std
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def grey(images: Tensor) -> Tensor:
+    """Return grey values (B, 1, s, s) from (B, 3, S, S) uint8, of the side motion is looked for."""
+    side = (MOTION_SIDE, MOTION_SIDE)
+    return F.interpolate(images.float().mean(1, keepdim=True), size=side, mode="area")
 
 
 def first_prompts(clicks: Tensor, boxes: Tensor, mask_logits: Tensor, kind: int) -> Prompts:
@@ -305,7 +313,7 @@ class StepLoss(nn.Module):
                 result.loss = result.loss + 0.5 * CLIP_WEIGHT * self._loss(answer, target, others)
             else:
                 conditioned = memory.condition(plain, frame_idx)
-                last = memory.last_masks if self.model.config.draw_last_mask else None
+                last = last_masks(memory, batch, frame_idx)
                 if float(torch.rand((), generator=generator)) < FORGET_SHARE:
                     last = None
                 answer = self.model.predict_masks(
@@ -353,6 +361,18 @@ class StepLoss(nn.Module):
         add_to(
             result.measured, "absent_right", float((~said & ~present).sum()), int((~present).sum())
         )
+
+
+def last_masks(memory: ClipMemory, batch: ClipBatch, frame_idx: int) -> Tensor | None:
+    """Return the masks of the frame before as they are drawn on a tracked one, as in use."""
+    last, config = memory.last_masks, memory.model.config
+    if last is None or not config.draw_last_mask:
+        return None
+    if not config.carried_shape_weight:
+        return last
+    before, now = (grey(batch.images[:, t])[batch.rows] for t in (frame_idx - 1, frame_idx))
+    with torch.autocast(last.device.type, enabled=False):
+        return carry_along(last.float(), before, now)[0]
 
 
 def next_length(count: int) -> int:
