@@ -12,6 +12,7 @@ import pytest
 
 import napari_sam2
 from fakes import FakeFrames, FakePredictor, moving_discs
+from napari_sam2.session.errors import SessionFileError
 from napari_sam2.session.replay import replaying
 from napari_sam2.session.session import Session
 
@@ -60,6 +61,21 @@ def test_other_weights_are_explained_and_nothing_is_lost(
     again.events.noticed.connect(heard.append)
     assert again.restore(loaded.contents(with_hash=False), "it") == ""
     assert heard == []
+
+
+def test_what_a_later_version_wrote_is_not_called_damaged_alone(
+    saved: tuple[Session, Path],
+) -> None:
+    _, path = saved
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    tree["settings"]["telepathy"] = True
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(SessionFileError, match="is damaged and cannot be read"):
+        Session.load(path)
+    tree["written_by"]["napari-sam2"] = "99.0"
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(SessionFileError, match=r"needs napari-sam2 99\.0, which wrote it"):
+        Session.load(path)
 
 
 def test_the_event_says_what_the_call_returns(saved: tuple[Session, Path]) -> None:

@@ -30,6 +30,7 @@ from sam2_backbone.errors import FrameReadError
 if TYPE_CHECKING:
     from sam2_backbone.inference.frames import FrameSource
 
+_PACKAGE = "napari-sam2"
 _FORMAT = "napari-sam2 session"
 _FORMAT_VERSION = 2
 #: Characters of a session file that hold its format, which is written first.
@@ -244,7 +245,7 @@ def read(path: Path) -> SavedSession:
             f"The session {path} misses its masks: copy {arrays_path.name} beside it."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
-        raise SessionFileError(f"The session {path} is damaged and cannot be read.") from error
+        raise SessionFileError(_not_understood(path, tree)) from error
     except (zipfile.BadZipFile, zlib.error) as error:
         raise SessionFileError(
             f"The masks of the session {path} are damaged and cannot be read."
@@ -368,8 +369,20 @@ def _write_image(path: Path, source: FrameSource) -> None:
             array[frame_idx] = source.read(frame_idx)
 
 
+def _not_understood(path: Path, tree: Mapping[str, Any]) -> str:
+    """Say what may be wrong with a session: another version may write more than this one reads."""
+    written_by, here = tree.get("written_by"), _versions().get(_PACKAGE)
+    writer = written_by.get(_PACKAGE) if isinstance(written_by, Mapping) else None
+    if writer is None or writer == here:
+        return f"The session {path} is damaged and cannot be read."
+    return (
+        f"The session {path} is damaged, or needs {_PACKAGE} {writer}, which wrote it; here is "
+        f"{here}: install that version to open it."
+    )
+
+
 def _versions() -> dict[str, str]:
-    names = ("napari-sam2", "torch", "timm", "numpy")
+    names = (_PACKAGE, "torch", "timm", "numpy")
     found = {}
     for name in names:
         try:
