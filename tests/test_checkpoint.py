@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from sam2_backbone.build import build_from_config, build_sam2
+from sam2_backbone.build import build_from_config, build_sam2, default_weights
 from sam2_backbone.checkpoint import (
     load_weights,
     read_weights,
@@ -16,7 +17,7 @@ from sam2_backbone.checkpoint import (
     save_weights,
 )
 from sam2_backbone.errors import CheckpointError
-from sam2_backbone.variants import TEST_CONFIG
+from sam2_backbone.variants import MICRO_CONFIG, SCRATCH_CONFIG, TEST_CONFIG
 
 
 @pytest.fixture
@@ -93,6 +94,18 @@ def test_truncated_and_foreign_files(tmp_path: Path, saved: Path, suffix: str) -
         foreign.write_bytes(content)
         with pytest.raises(CheckpointError, match="foreign"):
             read_weights(foreign)
+
+
+def test_a_network_of_a_known_kind_is_used_as_that_kind_is_now(tmp_path: Path) -> None:
+    embedded = default_weights("micro")
+    assert recognise_config(read_weights(embedded)) == MICRO_CONFIG
+    path = tmp_path / "old.safetensors"
+    old = replace(SCRATCH_CONFIG, fill_boxes=False, carried_shape_weight=0.0, max_clicks=3)
+    save_weights(build_from_config(old), path)
+    assert recognise_config(read_weights(path)) == SCRATCH_CONFIG
+    other = replace(TEST_CONFIG, max_clicks=3)  # a kind that is not known keeps what it says
+    save_weights(build_from_config(other), path)
+    assert recognise_config(read_weights(path)) == other
 
 
 def test_other_tables_of_tensors_are_refused(tmp_path: Path) -> None:

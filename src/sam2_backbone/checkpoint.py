@@ -27,7 +27,7 @@ from sam2_backbone.config import (
 )
 from sam2_backbone.errors import CheckpointError
 from sam2_backbone.modeling.sam2 import SAM2
-from sam2_backbone.variants import VARIANTS
+from sam2_backbone.variants import SCRATCH_CONFIG, VARIANTS
 from sam2_backbone.weights_names import published_variant
 
 # Meta's key, as a pattern over its beginning or inside, and ours; applied in this order
@@ -175,7 +175,9 @@ def save_weights(model: SAM2, path: str | Path, dtype: torch.dtype = torch.float
 
 
 def recognise_config(stored: StoredWeights) -> SAM2Config:
-    """Find the architecture of a weights file from its metadata or its tensors.
+    """Find the configuration of a weights file from its metadata or its tensors.
+
+    A network of a known kind is used as that kind is now, not as it was when the file was written.
 
     Raises
     ------
@@ -183,7 +185,9 @@ def recognise_config(stored: StoredWeights) -> SAM2Config:
         If no variant has these tensors.
     """
     if stored.config is not None:
-        return stored.config
+        known = (*(variant.config for variant in VARIANTS.values()), SCRATCH_CONFIG)
+        same = (config for config in known if config.network == stored.config.network)
+        return next(same, stored.config)
     found = published_variant(stored.tensors)
     if found is None:
         raise CheckpointError(

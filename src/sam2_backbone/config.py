@@ -5,7 +5,8 @@ Source of the published numbers: Ravi et al., arXiv 2408.00714, and the public c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,25 @@ class MemoryConfig:
     no_object_embedding: bool = True
 
 
+# fields of `SAM2Config` that say how a network is used; any of its kind can be used so
+_USE = frozenset(
+    {
+        "drop_far_pieces",
+        "last_shape_weight",
+        "carried_shape_weight",
+        "exclusive_objects",
+        "obey_clicks",
+        "fill_boxes",
+        "average_mirrored",
+        "max_clicks",
+        "gate_object_score",
+        "presence_margin",
+        "window_fractions",
+        "tile_fractions",
+    }
+)
+
+
 @dataclass(frozen=True)
 class SAM2Config:
     """Every number of one network.
@@ -173,6 +193,12 @@ class SAM2Config:
     presence_margin: float = 0.0
     window_fractions: tuple[float, ...] = (1.0,)
     tile_fractions: tuple[float, ...] = (1 / 6, 1 / 3, 2 / 3, 4 / 3)
+
+    @property
+    def network(self) -> SAM2Config:
+        """What is trained: the same with nothing said of how the network is used."""
+        used: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in _USE}
+        return replace(self, **used)
 
     @property
     def embedding_size(self) -> int:
