@@ -106,6 +106,7 @@ _USE = frozenset(
         "drop_far_pieces",
         "last_shape_weight",
         "carried_shape_weight",
+        "carried_presence",
         "exclusive_objects",
         "obey_clicks",
         "fill_boxes",
@@ -145,6 +146,10 @@ class SAM2Config:
         How much doubtful pixels of a tracked mask follow the last mask moved along with the
         picture, a logit where it is sure how that moved; the last mask is drawn there too then. 0
         in the published variants. Only with `draw_last_mask`.
+    carried_presence
+        What is added to the object score (a logit) of a tracked frame where the picture shows where
+        the last mask went and what is in it stands out more than before: however it has changed, it
+        is not gone. 0 in the published variants.
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.
@@ -184,6 +189,7 @@ class SAM2Config:
     drop_far_pieces: bool = False
     last_shape_weight: float = 0.0
     carried_shape_weight: float = 0.0
+    carried_presence: float = 0.0
     exclusive_objects: bool = False
     obey_clicks: bool = False
     fill_boxes: bool = False

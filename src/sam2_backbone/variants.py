@@ -110,6 +110,7 @@ MICRO_CONFIG = SAM2Config(
     drop_far_pieces=True,
     last_shape_weight=0.5,
     carried_shape_weight=1.0,
+    carried_presence=16.0,
     exclusive_objects=True,
     obey_clicks=True,
     fill_boxes=True,

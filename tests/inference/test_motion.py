@@ -51,32 +51,40 @@ def test_an_affine_motion_is_found_whatever_the_brightness_does() -> None:
 def test_the_last_mask_is_carried_to_where_the_object_is_now() -> None:
     first, last = texture(1), mask(14, 16, 30, 34)
     second = moved(first, torch.tensor([[[1.0, 0.0, 0.125], [0.0, 1.0, 0.0]]]))
-    carried, pull = carry_along(last, first, second)  # an eighth of half a side: three pixels
-    assert torch.equal(carried > 0, mask(14, 19, 30, 37) > 0)
-    assert float(pull[0, 0, 22, 27]) > 0.9
-    assert float(pull[0, 0, 22, 5]) < -0.9
+    carried = carry_along(last, first, second)  # an eighth of half a side: three pixels
+    assert torch.equal(carried.masks > 0, mask(14, 19, 30, 37) > 0)
+    assert float(carried.pull[0, 0, 22, 27]) > 0.9
+    assert float(carried.pull[0, 0, 22, 5]) < -0.9
+
+
+def test_what_stands_out_more_is_still_seen_and_what_fades_may_be_gone() -> None:
+    last, first = mask(14, 16, 30, 34), texture(8)
+    brighter, fading = 0.5 + 1.3 * (first - 0.5), 0.5 + 0.7 * (first - 0.5)
+    assert float(carry_along(last, first, brighter).still_seen) > 0.95
+    for second in (first, fading, texture(9)):
+        assert float(carry_along(last, first, second).still_seen) == pytest.approx(0, abs=1e-3)
 
 
 def test_a_motion_that_the_picture_does_not_show_says_nothing() -> None:
     last = mask(14, 16, 30, 34)
-    carried, pull = carry_along(last, texture(2), texture(3))
-    assert torch.equal(carried, last)
-    assert not pull.any()
+    carried = carry_along(last, texture(2), texture(3))
+    assert torch.equal(carried.masks, last)
+    assert not carried.pull.any()
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.5])
 def test_an_even_picture_leaves_the_mask_in_place(grey: float) -> None:
     last, even = mask(14, 16, 30, 34), torch.full((1, 1, SIDE, SIDE), grey)
-    carried, pull = carry_along(last, even, even)
-    assert torch.equal(carried > 0, last > 0)
-    assert torch.isfinite(pull).all()
+    carried = carry_along(last, even, even)
+    assert torch.equal(carried.masks > 0, last > 0)
+    assert torch.isfinite(carried.pull).all()
 
 
 def test_an_empty_mask_is_not_carried() -> None:
     first, nothing = texture(4), torch.full((1, 1, LOW, LOW), -1024.0)
-    carried, pull = carry_along(nothing, first, first)
-    assert torch.equal(carried, nothing)
-    assert not pull.any()
+    carried = carry_along(nothing, first, first)
+    assert torch.equal(carried.masks, nothing)
+    assert not carried.pull.any()
 
 
 def test_objects_do_not_influence_each_other() -> None:
@@ -84,5 +92,5 @@ def test_objects_do_not_influence_each_other() -> None:
     second = torch.cat([moved(texture(5), MAPS[:1]), texture(7)])
     masks = torch.cat([mask(4, 16, 30, 34), 9 * mask(10, 10, 20, 20)])
     both, alone = carry_along(masks, first, second), carry_along(masks[:1], first[:1], second[:1])
-    torch.testing.assert_close(both[0][:1], alone[0], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(both[1][:1], alone[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both.masks[:1], alone.masks, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both.pull[:1], alone.pull, atol=1e-4, rtol=1e-4)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sam2_backbone.inference.encoding import FrameEncoder
 from sam2_backbone.inference.exclusion import claim, settled
 from sam2_backbone.inference.memory_budget import MemoryBudget
-from sam2_backbone.inference.motion import MOTION_SIDE, carry_along
+from sam2_backbone.inference.motion import MOTION_SIDE, Carried, carry_along
 from sam2_backbone.inference.postprocess import (
     drop_far_pieces,
     fill_box,
@@ -235,13 +235,14 @@ class FrameStep:
         views = [next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encoder.encode(state, frame_idx, views, keep=False)
         memory = self._memories.recalled(state, items, [recall for _, recall in members])
-        last, pull = None, None
+        last, carried = None, None
         if self.config.draw_last_mask:
             last, frames = self._memories.last_masks(members, frame_idx, views)
             if self.config.carried_shape_weight:
                 before = self.encoder.grey(state, frames, views, MOTION_SIDE)
                 now = self.encoder.grey(state, [frame_idx] * len(views), views, MOTION_SIDE)
-                last, pull = carry_along(last, before, now)
+                carried = carry_along(last, before, now)
+                last = carried.masks
         prediction = self.model.predict_masks(
             self.model.attend_memory(features, memory),
             Prompts(mask_input=last),
@@ -250,14 +251,14 @@ class FrameStep:
         if last is not None and self.config.last_shape_weight:
             leaning = lean_on_last(prediction.low_res_masks, last, self.config.last_shape_weight)
             prediction = replace(prediction, low_res_masks=leaning)
-        if pull is not None:
-            pulled = prediction.low_res_masks + self.config.carried_shape_weight * pull
+        if carried is not None:
+            pulled = prediction.low_res_masks + self.config.carried_shape_weight * carried.pull
             prediction = replace(prediction, low_res_masks=pulled)
         if last is not None and self.config.drop_far_pieces:
             near = drop_far_pieces(prediction.low_res_masks, last)
             prediction = replace(prediction, low_res_masks=near)
-        if self.config.gate_object_score and self.config.presence_margin:
-            prediction = self._surely_there(prediction)
+        if self.config.gate_object_score:
+            prediction = self._judged_there(prediction, carried)
         return _Tracked(items, views, features, self._gated(state, prediction).best)
 
     def _remember(self, state: VideoState, tracked: _Tracked, frame_idx: int) -> None:
@@ -271,11 +272,13 @@ class FrameStep:
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
 
-    def _surely_there(self, prediction: MaskPrediction) -> MaskPrediction:
-        """Take objects whose score does not exceed the margin for absent, their pointers too."""
+    def _judged_there(self, prediction: MaskPrediction, carried: Carried | None) -> MaskPrediction:
+        """Weigh what tells whether objects are there: the network, and the picture's motion."""
         scores = prediction.object_score_logits - self.config.presence_margin
+        if carried is not None:
+            scores = scores + self.config.carried_presence * carried.still_seen[:, None]
         absent = self.model.no_object_pointer.to(prediction.obj_ptr.dtype)
-        pointers = torch.where(scores > 0, prediction.obj_ptr, absent)
+        pointers = torch.where(scores > 0, prediction.shown_ptr, absent)
         return replace(prediction, object_score_logits=scores, obj_ptr=pointers)
 
     def _gated(self, state: VideoState, prediction: MaskPrediction) -> MaskPrediction:
@@ -352,6 +355,7 @@ def _averaged(prediction: MaskPrediction, views: Sequence[View]) -> MaskPredicti
         iou_predictions=prediction.iou_predictions.mean(0, keepdim=True),
         object_score_logits=prediction.object_score_logits.mean(0, keepdim=True),
         obj_ptr=prediction.obj_ptr[:1],
+        shown_ptr=prediction.shown_ptr[:1],
     )
 
 

@@ -15,6 +15,7 @@ _DAMPING = 1e-2  # of all parameters, over the mean of the normal equations' dia
 _AFFINE_DAMPING = 1e-3  # besides, of all but the shift
 _MARGIN = 2  # pixels of a mask around the object that move with it
 _UNSURE = 0.5  # agreement up to which a motion is not believed
+_STANDS_OUT = 0.1  # growth of contrast that is no accident
 _AREA_CHANGE = (0.5, 2.0)  # of a frame to the next; what is beyond was not matched
 
 
@@ -28,10 +29,14 @@ class Motion:
         (N, 2, 3), of x, y from -1 to 1 over the view: a point of the first frame to the second.
     agreement
         (N,) correlation of the two images over the region after the motion, -1 to 1.
+    contrast
+        (N,) standard deviation over the region on the second frame, after the motion, over that on
+        the first.
     """
 
     maps: Tensor
     agreement: Tensor
+    contrast: Tensor
 
     def carry(self, low_res_masks: Tensor) -> Tensor:
         """Move (N, 1, l, l) logits of the first frame to where they are on the second."""
@@ -42,7 +47,40 @@ class Motion:
         return moved + floor
 
 
-def carry_along(last: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Carried:
+    """Last masks where the picture has carried them.
+
+    Attributes
+    ----------
+    masks
+        Logits (N, 1, l, l) of the masks on the second frame.
+    sure
+        (N,) from 0, the picture does not show what became of the first frame, to 1.
+    contrast
+        (N,) of the object with its margin on the second frame, over that on the first.
+    """
+
+    masks: Tensor
+    sure: Tensor
+    contrast: Tensor
+
+    @property
+    def still_seen(self) -> Tensor:
+        """How sure it is (N,), 0…1, that an object is there because it stands out more than before.
+
+        A nucleus that condenses to divide looks like no nucleus, but grows brighter; what fades, or
+        ends in depth, may go on to look alike while it goes.
+        """
+        return self.sure * ((self.contrast - 1) / _STANDS_OUT).clamp(0, 1)
+
+    @property
+    def pull(self) -> Tensor:
+        """What the masks say of pixels (N, 1, l, l), from -1 to 1; nothing, 0, where unsure."""
+        return self.sure[:, None, None, None] * torch.tanh(self.masks / 2)
+
+
+def carry_along(last: Tensor, first: Tensor, second: Tensor) -> Carried:
     """Move last masks to where the picture has carried them, and say how sure that is.
 
     Parameters
@@ -51,23 +89,19 @@ def carry_along(last: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Te
         Logits (N, 1, l, l) of the masks on the first frame.
     first, second
         Grey values (N, 1, s, s) of both frames, through the same views as the masks.
-
-    Returns
-    -------
-    tuple[Tensor, Tensor]
-        The masks on the second frame, and what they say of its pixels from -1 to 1: nothing, 0,
-        where the picture does not show what became of the first frame.
     """
     device = last.device
     if device.type == "mps":  # not all of torch.linalg is there
-        carried, pull = carry_along(last.cpu(), first.cpu(), second.cpu())
-        return carried.to(device), pull.to(device)
+        carried = carry_along(last.cpu(), first.cpu(), second.cpu())
+        return Carried(
+            *(part.to(device) for part in (carried.masks, carried.sure, carried.contrast))
+        )
     shown = (last > 0).float()
     motion = find_motion(first, second, F.max_pool2d(shown, 2 * _MARGIN + 1, 1, _MARGIN))
     sure = ((motion.agreement - _UNSURE) / (1 - _UNSURE)).clamp(min=0)
-    sure = (sure * shown.flatten(1).amax(1))[:, None, None, None]
-    carried = motion.carry(last)
-    return torch.where(sure > 0, carried, last), sure * torch.tanh(carried / 2)
+    sure = sure * shown.flatten(1).amax(1)
+    is_sure = sure[:, None, None, None] > 0
+    return Carried(torch.where(is_sure, motion.carry(last), last), sure, motion.contrast)
 
 
 def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
@@ -84,11 +118,11 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
         Weights (N, 1, l, l) on the first frame: the object with a margin.
     """
     maps = torch.eye(2, 3, device=first.device).repeat(len(first), 1, 1)
-    agreement = first.new_zeros(len(first))
+    agreement = contrast = first.new_zeros(len(first))
     for side, count, iterations in _LEVELS:
-        before, after, weights = (_scaled(image, side) for image in (first, second, region + 1e-4))
+        shown, after, weights = (_scaled(image, side) for image in (first, second, region + 1e-4))
         weights = weights / weights.sum((2, 3), keepdim=True)
-        before = _standardised(before, weights)
+        before = _standardised(shown, weights)
         middles, steepest = _steepest_descent(before, weights, count)
         weighted = steepest * weights.flatten(1)[..., None]
         normal = _damped(torch.einsum("npi,npj->nij", weighted, steepest))
@@ -98,11 +132,13 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
             step = _step(torch.linalg.solve(normal, right), middles)
             maps = (_square(maps) @ torch.linalg.inv(step))[:, :2]
         agreement = (_seen(after, maps, weights) * before * weights).sum((1, 2, 3))
+        contrast = _deviation(_moved(after, maps), weights) / _deviation(shown, weights)
     areas = torch.linalg.det(maps[:, :, :2])
     lost = (areas < _AREA_CHANGE[0]) | (areas > _AREA_CHANGE[1])
     lost |= ~torch.isfinite(maps).flatten(1).all(1)
     still = torch.eye(2, 3, device=first.device)
-    return Motion(torch.where(lost[:, None, None], still, maps), agreement.where(~lost, 0.0))
+    maps = torch.where(lost[:, None, None], still, maps)
+    return Motion(maps, agreement.where(~lost, 0.0), contrast.where(~lost, 1.0))
 
 
 def _scaled(image: Tensor, side: int) -> Tensor:
@@ -113,17 +149,26 @@ def _scaled(image: Tensor, side: int) -> Tensor:
 
 
 def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
-    """Look at the second image where the map puts each pixel of the first."""
+    """Look at the second image where the map puts each pixel of the first, standardised."""
+    return _standardised(_moved(image, maps), weights)
+
+
+def _moved(image: Tensor, maps: Tensor) -> Tensor:
     grid = F.affine_grid(maps, list(image.shape), align_corners=False)
-    seen = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return _standardised(seen, weights)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
 def _standardised(image: Tensor, weights: Tensor) -> Tensor:
     """Give (N, 1, s, s) images mean 0 and variance 1 under weights that sum to 1."""
     mean = (image * weights).sum((2, 3), keepdim=True)
+    return (image - mean) / _deviation(image, weights)[:, None, None, None]
+
+
+def _deviation(image: Tensor, weights: Tensor) -> Tensor:
+    """Return the standard deviation (N,) of images under weights that sum to 1."""
+    mean = (image * weights).sum((2, 3), keepdim=True)
     variance = ((image - mean) ** 2 * weights).sum((2, 3), keepdim=True)
-    return (image - mean) / (variance + 1e-8).sqrt()
+    return (variance[:, 0, 0, 0] + 1e-8).sqrt()
 
 
 def _steepest_descent(image: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:

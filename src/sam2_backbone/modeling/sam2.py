@@ -80,13 +80,16 @@ class MaskPrediction:
     object_score_logits
         (N, 1) float32; positive where the object is present.
     obj_ptr
-        (N, C) pointer of the best mask.
+        (N, C) pointer of the best mask; that of no object where the score says so.
+    shown_ptr
+        (N, C) pointer of the best mask as if the object were there.
     """
 
     low_res_masks: Tensor
     iou_predictions: Tensor
     object_score_logits: Tensor
     obj_ptr: Tensor
+    shown_ptr: Tensor
 
     @property
     def best(self) -> MaskPrediction:
@@ -224,16 +227,14 @@ class SAM2(nn.Module):
         token = decoded.tokens[rows, best if decoded.tokens.shape[1] > 1 else best * 0]
         score = decoded.object_score_logits.float()
         present = score > 0 if self.config.gate_object_score else torch.ones_like(score) > 0
+        pointer = self.pointer_projection(token)
         return MaskPrediction(
             low_res_masks=decoded.masks.float(),
             iou_predictions=decoded.ious.float(),
             object_score_logits=score,
-            obj_ptr=self._pointer(token, present),
+            obj_ptr=torch.where(present, pointer, self.no_object_pointer),
+            shown_ptr=pointer,
         )
-
-    def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
-        pointer = self.pointer_projection(token)
-        return torch.where(present, pointer, self.no_object_pointer)
 
     def adopt_mask(self, features: ImageFeatures, masks: Tensor) -> MaskPrediction:
         """Take masks given by a person as the prediction; only their pointers are computed.
@@ -265,6 +266,7 @@ class SAM2(nn.Module):
             iou_predictions=torch.ones_like(present, dtype=torch.float32),
             object_score_logits=present.float() * MASK_PROMPT_SCALE + MASK_PROMPT_BIAS,
             obj_ptr=torch.where(present, pointer, self.no_object_pointer),
+            shown_ptr=pointer,
         )
 
     def encode_memory(

@@ -372,7 +372,7 @@ def last_masks(memory: ClipMemory, batch: ClipBatch, frame_idx: int) -> Tensor |
         return last
     before, now = (grey(batch.images[:, t])[batch.rows] for t in (frame_idx - 1, frame_idx))
     with torch.autocast(last.device.type, enabled=False):
-        return carry_along(last.float(), before, now)[0]
+        return carry_along(last.float(), before, now).masks
 
 
 def next_length(count: int) -> int:
