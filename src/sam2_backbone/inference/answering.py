@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sam2_backbone.inference.frame_step import Answer, FrameStep
 from sam2_backbone.inference.judging import judged_together
 from sam2_backbone.inference.prompts import FramePrompts
@@ -50,7 +52,7 @@ class PromptAnswering:
                 return answer
         else:
             answer = answers[choose_window(judged_together(answers, state.frame_size))]
-        return self._look_again(state, item, frame_idx, prompts, answer)
+        return self._look_again(state, item, frame_idx, prompts, views, answer)
 
     def _look_again(
         self,
@@ -58,16 +60,19 @@ class PromptAnswering:
         item: ObjectState,
         frame_idx: int,
         prompts: FramePrompts,
+        tried: Sequence[View],
         answer: Answer,
     ) -> Answer:
         """Ask once more through the window in which the object will be followed.
 
         After a correction too: a first answer that joined two cells has chosen too large a window.
+        Where others were `tried` beside it, the mirror images of a window that fits have not been
+        looked at yet.
         """
         view = self._following(state, prompts, answer)
         if view is None:
             view = answer.view
-            if answer.is_averaged or len(self._step.seen_views(item, frame_idx, [view])) == 1:
+            if len(tried) == 1 or len(self._step.seen_views(item, frame_idx, [view])) == 1:
                 return answer
         again = self._step.answer_points(state, item, frame_idx, prompts, [view])[0]
         return again if sighting(again, state.frame_size).extent is not None else answer

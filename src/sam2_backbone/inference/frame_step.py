@@ -56,15 +56,12 @@ class Answer:
         (M, 4h, 4w) logits of an ambiguous click, best first, or None.
     candidate_ious
         M predicted IoU, of the candidates.
-    is_averaged
-        It is the mean of what is seen in the view and in its mirror images.
     """
 
     view: View
     memory: FrameMemory
     candidates: Tensor | None = None
     candidate_ious: tuple[float, ...] = ()
-    is_averaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,21 +130,16 @@ class FrameStep:
             self._prompts(item, frame_idx, prompts, seen),
             multimask_output=prompts.kinds.shape[0] <= 1,
         )
-        is_averaged = len(seen) > len(views)
-        if is_averaged:
+        if len(seen) > len(views):
             prediction = _averaged(prediction, seen)
         if shown:
             scores = prediction.object_score_logits.clamp(min=SHOWN_SCORE)
             answers = self._answers(
-                replace(prediction, object_score_logits=scores),
-                views,
-                prompted=True,
-                is_averaged=is_averaged,
+                replace(prediction, object_score_logits=scores), views, prompted=True
             )
             # the pointer that came with the mask may say that the object is absent
             return [replace(a, memory=replace(a.memory, obj_ptr=None)) for a in answers]
-        gated = self._gated(state, prediction)
-        return self._answers(gated, views, prompted=True, is_averaged=is_averaged)
+        return self._answers(self._gated(state, prediction), views, prompted=True)
 
     def seen_views(
         self, item: ObjectState, frame_idx: int, views: Sequence[View]
@@ -291,12 +283,7 @@ class FrameStep:
         return replace(prediction, low_res_masks=masks)
 
     def _answers(
-        self,
-        prediction: MaskPrediction,
-        views: Sequence[View],
-        *,
-        prompted: bool,
-        is_averaged: bool = False,
+        self, prediction: MaskPrediction, views: Sequence[View], *, prompted: bool
     ) -> list[Answer]:
         best = prediction.best
         masks = self._filled(best.low_res_masks)
@@ -313,7 +300,7 @@ class FrameStep:
                 iou=ious[row],
                 prompted=prompted,
             )
-            answer = Answer(view, memory, is_averaged=is_averaged)
+            answer = Answer(view, memory)
             if prompted and prediction.low_res_masks.shape[1] > 1:
                 sorted_ious, order = prediction.iou_predictions[row].sort(descending=True)
                 answer = replace(

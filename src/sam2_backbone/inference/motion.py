@@ -122,17 +122,18 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     for side, count, iterations in _LEVELS:
         shown, after, weights = (_scaled(image, side) for image in (first, second, region + 1e-4))
         weights = weights / weights.sum((2, 3), keepdim=True)
-        before = _standardised(shown, weights)
+        before, deviation = _standardised(shown, weights)
         middles, steepest = _steepest_descent(before, weights, count)
         weighted = steepest * weights.flatten(1)[..., None]
         normal = _damped(torch.einsum("npi,npj->nij", weighted, steepest))
         for _ in range(iterations):
-            error = (_seen(after, maps, weights) - before).flatten(1)
+            error = (_seen(after, maps, weights)[0] - before).flatten(1)
             right = torch.einsum("npi,np->ni", weighted, error)
             step = _step(torch.linalg.solve(normal, right), middles)
             maps = (_square(maps) @ torch.linalg.inv(step))[:, :2]
-        agreement = (_seen(after, maps, weights) * before * weights).sum((1, 2, 3))
-        contrast = _deviation(_moved(after, maps), weights) / _deviation(shown, weights)
+        seen, seen_deviation = _seen(after, maps, weights)
+        agreement = (seen * before * weights).sum((1, 2, 3))
+        contrast = seen_deviation / deviation
     areas = torch.linalg.det(maps[:, :, :2])
     lost = (areas < _AREA_CHANGE[0]) | (areas > _AREA_CHANGE[1])
     lost |= ~torch.isfinite(maps).flatten(1).all(1)
@@ -148,27 +149,22 @@ def _scaled(image: Tensor, side: int) -> Tensor:
     return F.interpolate(image, size=(side, side), mode="area")
 
 
-def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
+def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Look at the second image where the map puts each pixel of the first, standardised."""
-    return _standardised(_moved(image, maps), weights)
-
-
-def _moved(image: Tensor, maps: Tensor) -> Tensor:
     grid = F.affine_grid(maps, list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    seen = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return _standardised(seen, weights)
 
 
-def _standardised(image: Tensor, weights: Tensor) -> Tensor:
-    """Give (N, 1, s, s) images mean 0 and variance 1 under weights that sum to 1."""
-    mean = (image * weights).sum((2, 3), keepdim=True)
-    return (image - mean) / _deviation(image, weights)[:, None, None, None]
+def _standardised(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Give (N, 1, s, s) images mean 0 and variance 1 under weights that sum to 1.
 
-
-def _deviation(image: Tensor, weights: Tensor) -> Tensor:
-    """Return the standard deviation (N,) of images under weights that sum to 1."""
+    Returns them and the standard deviations (N,) that they had.
+    """
     mean = (image * weights).sum((2, 3), keepdim=True)
     variance = ((image - mean) ** 2 * weights).sum((2, 3), keepdim=True)
-    return (variance[:, 0, 0, 0] + 1e-8).sqrt()
+    deviation = (variance + 1e-8).sqrt()
+    return (image - mean) / deviation, deviation[:, 0, 0, 0]
 
 
 def _steepest_descent(image: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:

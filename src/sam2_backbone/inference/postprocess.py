@@ -17,8 +17,8 @@ DROPPED_LOGIT = -10.0
 _OBEYING_ROUNDS = 4
 OBEYED_RADII = (0.8, 4.0)  # of what a click turns over, low-res pixels
 # logits that a mask may be raised by to fill its box, and what each logit and the logarithm of its
-# growth cost beside the gain in overlap of the boxes; chosen on training images, also with boxes
-# that were drawn up to a tenth too wide
+# growth cost beside the gain in overlap of the boxes; chosen on training and development images,
+# also with boxes that were drawn up to a fifth too wide
 _RAISED = torch.arange(0, 4.01, 0.25)
 _RAISING_COST, _GROWTH_COST = 0.05, 0.35
 _BEYOND_BOX = -1.0  # highest logit outside of the box

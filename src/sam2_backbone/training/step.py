@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sam2_backbone.inference.motion import MOTION_SIDE, carry_along
+from sam2_backbone.inference.motion import carry_along
 from sam2_backbone.inference.transforms import IMAGE_MEAN, IMAGE_STD
 from sam2_backbone.modeling.sam2 import (
     SAM2,
@@ -128,12 +127,6 @@ def normalise(images: Tensor) -> Tensor:
     std = torch.tensor(IMAGE_STD, device=images.device)[:, None, None]
     pixels = (images.float() / 255 - mean) / std
     return pixels.contiguous(memory_format=torch.channels_last)
-
-
-def grey(images: Tensor) -> Tensor:
-    """Return grey values (B, 1, s, s) from (B, 3, S, S) uint8, of the side motion is looked for."""
-    side = (MOTION_SIDE, MOTION_SIDE)
-    return F.interpolate(images.float().mean(1, keepdim=True), size=side, mode="area")
 
 
 def first_prompts(clicks: Tensor, boxes: Tensor, mask_logits: Tensor, kind: int) -> Prompts:
@@ -370,7 +363,10 @@ def last_masks(memory: ClipMemory, batch: ClipBatch, frame_idx: int) -> Tensor |
         return None
     if not config.carried_shape_weight:
         return last
-    before, now = (grey(batch.images[:, t])[batch.rows] for t in (frame_idx - 1, frame_idx))
+    before, now = (
+        batch.images[batch.rows, t].float().mean(1, keepdim=True)
+        for t in (frame_idx - 1, frame_idx)
+    )
     with torch.autocast(last.device.type, enabled=False):
         return carry_along(last.float(), before, now).masks
 
