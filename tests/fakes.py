@@ -106,10 +106,12 @@ class FakePredictor:
     Discs of a radius that grows by half a pixel with each answer, drifting one pixel a frame.
 
     Takes the settings as `Session(predictor_factory=FakePredictor)` gives them. `calls` lists the
-    methods called; set `fail_next` to an exception to have the next answer raise it.
+    methods called; set `fail_next` to an exception to have the next answer raise it. Where it
+    `looks_twice`, the first look is a larger disc than the answer, and an error comes after it.
     """
 
     radius = 6.0
+    looks_twice = False
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
@@ -134,8 +136,16 @@ class FakePredictor:
         clear_old_points: bool = True,
         box: Any = None,
         mask: Any = None,
+        on_first_look: Any = None,
     ) -> FakeResult:
         self.calls.append(("answer", frame_idx, obj_id))
+        if self.looks_twice and on_first_look is not None:
+            said = [(float(x), float(y), int(v)) for (x, y), v in zip(points, labels, strict=True)]
+            logits = self._logits(_Heard(tuple(said), count=20), 0, state.height, state.width)
+            first = FakeObjectMask(obj_id, 0, 0, logits)
+            ones = np.ones(1, np.float32)
+            on_first_look(FakeResult(frame_idx, (obj_id,), ones, ones, (first,)))
+            self.after_first_look()
         if self.fail_next is not None:
             error, self.fail_next = self.fail_next, None
             raise error
@@ -156,6 +166,9 @@ class FakePredictor:
             candidates = tuple(FakeObjectMask(obj_id, 0, 0, logits) for logits in sizes)
             result = replace(result, candidates=candidates, candidate_ious=(0.9, 0.7, 0.5))
         return result
+
+    def after_first_look(self) -> None:
+        """Between the first look and the answer; nothing here."""
 
     def anticipate_click(
         self, state: FakeState, frame_idx: int, point: Any, obj_id: int | None = None

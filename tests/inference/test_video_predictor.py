@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sam2_backbone.build import build_from_config
+from sam2_backbone.inference.results import FrameResult
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
@@ -480,7 +481,7 @@ def test_an_anticipated_click_encodes_nothing_and_is_answered_the_same(
             video.anticipate_click(state, 4, place, obj_id)
             assert set(state.objects) == {1}
         before = encodings.count
-        monkeypatch.setattr(video._answering, "_look_again", lambda *asked: asked[-1])
+        monkeypatch.setattr(video._answering, "_second_view", lambda *asked: None)
         found.append(video.answer(state, 4, obj_id, points=[place], labels=[1]))
         counts.append(encodings.count - before)
     assert counts[0] > 0
@@ -503,3 +504,30 @@ def test_an_object_that_takes_the_place_of_another_is_not_followed_for_it(
     predictor.answer(state, 5, 1, points=[[19, 21]], labels=[1])
     assert list(steps) == []
     assert [r.frame_idx for r in predictor.propagate(state, "forward")] == [5, 6, 7, 8, 9]
+
+
+def test_what_is_looked_at_twice_is_told_at_first(small_model: SAM2, movie: Movie) -> None:
+    mirroring = build_from_config(replace(TEST_CONFIG, average_mirrored=True)).eval()
+    mirroring.load_state_dict(small_model.state_dict())
+    predictor = VideoPredictor(mirroring)
+    told: list[FrameResult] = []
+
+    def click(on_first_look: Callable[[FrameResult], None] | None) -> tuple[int, FrameResult]:
+        state = predictor.init_state(movie[:1], window="auto")
+        told.clear()
+        answer = predictor.answer(
+            state, 0, 1, points=[[14, 16]], labels=[1], on_first_look=on_first_look
+        )
+        return len(told), answer
+
+    _, plain = click(None)
+    times, answer = click(told.append)
+    assert times == 1
+    (first,) = told
+    assert torch.equal(answer.mask_logits, plain.mask_logits)
+    assert first.obj_ids == (1,)
+    assert first.mask_logits.shape == answer.mask_logits.shape
+    whole = predictor.init_state(movie[:1])
+    told.clear()
+    predictor.answer(whole, 0, 1, points=[[14, 16]], labels=[1], on_first_look=told.append)
+    assert not told  # a whole frame is looked at once

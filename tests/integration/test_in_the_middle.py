@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPointF, Qt
@@ -9,7 +11,7 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
 
-from fakes import moving_discs
+from fakes import FakePredictor, moving_discs
 from napari_sam2.widgets.main_widget import annotate
 
 STACK = moving_discs()
@@ -119,3 +121,46 @@ def test_a_run_asked_for_behind_a_cancelled_one_is_run(viewer, annotator, slow_m
     forward.click()
     annotator.wait(timeout=20)
     assert annotator.session.objects[0].mask_frames == tuple(range(len(STACK)))
+
+
+@pytest.fixture
+def looking_twice(fake_model, monkeypatch) -> None:
+    """Answers that are told as they look at first, half a second before."""
+    monkeypatch.setattr(FakePredictor, "looks_twice", True)
+    monkeypatch.setattr(FakePredictor, "after_first_look", lambda _: time.sleep(0.5))
+
+
+def _area_when_there_is_a_mask(annotator, qtbot) -> int:
+    labels = annotator.labels_layer
+    qtbot.waitUntil(lambda: bool(np.any(labels.data[0])), timeout=20_000)
+    return int(np.count_nonzero(labels.data[0]))
+
+
+def test_a_first_look_is_shown_until_the_answer_is_there(
+    hand, annotator, looking_twice, qtbot
+) -> None:
+    hand.click((12, 12))
+    seen_first = _area_when_there_is_a_mask(annotator, qtbot)
+    assert annotator.session.mask(1, 0) is None  # it is no mask yet
+    annotator.wait(timeout=20)
+    answer = annotator.session.mask(1, 0)
+    assert answer is not None
+    assert answer.sum() < seen_first
+    np.testing.assert_array_equal(annotator.labels_layer.data[0] == 1, answer)
+
+
+def test_of_an_answer_that_fails_the_first_look_goes(
+    hand, annotator, looking_twice, fake_model, qtbot, messages
+) -> None:
+    hand.click((30, 20))
+    annotator.wait(timeout=20)
+    (predictor,) = fake_model
+    before = annotator.labels_layer.data.copy()
+    annotator.new_object()
+    annotator.wait(timeout=20)
+    predictor.fail_next = ValueError("the lamp has gone out")
+    hand.click((12, 12))
+    qtbot.waitUntil(lambda: bool(np.any(annotator.labels_layer.data != before)), timeout=20_000)
+    annotator.wait(timeout=20)
+    assert any("the lamp has gone out" in told for told in messages)
+    np.testing.assert_array_equal(annotator.labels_layer.data, before)

@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeFrames, FakePredictor, moving_discs
 from napari_sam2.session.errors import SessionError
 from napari_sam2.session.history import Direction
+from napari_sam2.session.masks import StoredMask
 from napari_sam2.session.propagation import reachable_frames
 from napari_sam2.session.selection_edits import clear_frame, lock_frame, remove_objects
 from napari_sam2.session.session import Session
@@ -608,3 +609,24 @@ def test_what_is_asked_of_objects_that_are_gone_is_asked_of_the_others(session: 
     assert not session.objects
     with pytest.raises(ValueError, match="None of these objects"):
         lock_frame(session, (1, 2), 0)
+
+
+def test_a_first_look_is_told_and_not_kept(session: Session, monkeypatch) -> None:
+    monkeypatch.setattr(FakePredictor, "looks_twice", True)
+    told: list[tuple[int, int, int]] = []
+
+    def note(obj_id: int, frame_idx: int, mask: StoredMask) -> None:
+        assert session.mask(obj_id, frame_idx) is None
+        told.append((obj_id, frame_idx, int((mask.logits > 0).sum())))
+
+    session.events.first_look.connect(note)
+    session.new_object()
+    session.add_point(1, 2, (12, 12))
+    answer = session.mask(1, 2)
+    assert answer is not None
+    ((obj_id, frame_idx, area),) = told
+    assert (obj_id, frame_idx) == (1, 2)
+    assert area > answer.sum()
+    session.undo()
+    session.add_point(1, 3, (12, 12))  # what is told again to the model is not awaited
+    assert [told_frame for _, told_frame, _ in told] == [2, 3]

@@ -242,3 +242,20 @@ def test_painting_over_objects_leaves_background() -> None:
     ground = float(image[0][torch.from_numpy(still.labels[0] == 0)].mean())
     assert abs(float(painted[0][mask].mean()) - ground) < 0.05
     assert torch.equal(painted[0][:20], image[0][:20])
+
+
+def test_plain_crops_look_as_the_image_does() -> None:
+    labels = np.zeros((40, 40), np.int32)
+    labels[12:28, 12:28] = 1
+    image = np.where(labels > 0, 200, 100).astype(np.uint8)
+    boxes = (object_boxes(labels),)
+    still = LabelledSequence("a", "made", image[None, ..., None], labels[None], True, boxes)
+    rng = np.random.default_rng(0)
+
+    def extremes(plain_share: float) -> set[tuple[int, int]]:
+        drawer = CropDrawer([still], size=32, plain_share=plain_share)
+        crops = [(drawer.draw(rng).image * 255).round().int() for _ in range(12)]
+        return {(int(crop.min()), int(crop.max())) for crop in crops}
+
+    assert extremes(1.0) == {(100, 200)}
+    assert len(extremes(0.0)) > 6

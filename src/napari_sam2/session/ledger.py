@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
 
 class SessionEvents(SignalGroup):
-    """What changed; emitted in the thread that made the change, after its turn is over."""
+    """What changed; emitted in the thread that made the change, after its turn is over.
+
+    A first look is no change: it is told at once, while the session is held.
+    """
 
     objects_changed = Signal()
     prompts_changed = Signal(int, int)
     masks_changed = Signal(int, tuple)
     all_changed = Signal()
+    first_look = Signal(int, int, object)
+    """Object, frame, and its mask as it looks at first: the answer follows."""
     noticed = Signal(str)
     """A sentence that a person should read; nothing has failed."""
 
@@ -60,6 +65,7 @@ class Ledger:
         self._step: Step | None = None
         self._lock = TurnLock()
         self._pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        segmentation.on_first_look = self.events.first_look.emit
 
     @property
     def source(self) -> FrameSource:

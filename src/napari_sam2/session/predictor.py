@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -94,6 +94,7 @@ class Predictor(Protocol):
         clear_old_points: bool = True,
         box: Any = None,
         mask: Any = None,
+        on_first_look: Callable[[FrameResultLike], None] | None = None,
     ) -> FrameResultLike:
         """Take a prompt and return the mask of that object on that frame."""
 

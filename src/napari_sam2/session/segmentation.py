@@ -51,6 +51,8 @@ class Segmentation:
         self._state: Any = None
         self._known: set[int] = set()
         self._stale: set[int] = set()
+        self.on_first_look: Callable[[int, int, StoredMask], None] | None = None
+        """Told object, frame and mask as seen at first, where it is looked at once more."""
         self.candidates: dict[tuple[int, int], tuple[Candidate, ...]] = {}
         """Answers to the first click by object and frame, as far as it was ambiguous."""
 
@@ -96,11 +98,12 @@ class Segmentation:
         self._known.add(state.obj_id)
         try:
             if earlier is not None and prompts.extends(earlier) and not prompts.is_empty:
-                return self._ask_from(state, frame_idx, prompts, len(earlier.points))
+                heard = len(earlier.points)
+                return self._ask_from(state, frame_idx, prompts, heard, is_awaited=True)
             self.candidates.pop((state.obj_id, frame_idx), None)
             if earlier is not None:
                 predictor.clear_all_prompts_in_frame(self._state, frame_idx, state.obj_id)
-            return self._ask_from(state, frame_idx, prompts, None)
+            return self._ask_from(state, frame_idx, prompts, None, is_awaited=True)
         except BaseException:  # an interrupt too leaves it having heard a part only
             self._stale.add(state.obj_id)
             raise
@@ -146,11 +149,20 @@ class Segmentation:
         return iter(predictor.propagate(self._state, direction, list(objects), frames))
 
     def _ask_from(
-        self, state: ObjectState, frame_idx: int, prompts: FramePrompts, already_asked: int | None
+        self,
+        state: ObjectState,
+        frame_idx: int,
+        prompts: FramePrompts,
+        already_asked: int | None,
+        *,
+        is_awaited: bool = False,
     ) -> StoredMask | None:
+        """Ask what was not asked already; where a person awaits it, tell the first look."""
         predictor = self._require()
         answer: StoredMask | None = None
-        for question in questions(prompts, already_asked=already_asked):
+        asked = list(questions(prompts, already_asked=already_asked))
+        for question in asked:
+            is_last = question is asked[-1] and not prompts.candidate
             result = predictor.answer(
                 self._state,
                 frame_idx,
@@ -160,6 +172,7 @@ class Segmentation:
                 clear_old_points=question.is_first,
                 box=question.box,
                 mask=question.mask,
+                on_first_look=self._tell_first_look if is_awaited and is_last else None,
             )
             if question.mask is not None:
                 answer = store_drawn(question.mask)
@@ -172,6 +185,11 @@ class Segmentation:
         if answer is None and not prompts.is_empty:
             answer = state.masks.get(frame_idx)
         return answer
+
+    def _tell_first_look(self, result: FrameResultLike) -> None:
+        if self.on_first_look is not None:
+            for obj_id, mask in stored_masks(result).items():
+                self.on_first_look(obj_id, result.frame_idx, mask)
 
     def _adopt(
         self,

@@ -108,6 +108,7 @@ class OpenSession(QObject):
         self.mirror.objects_changed.connect(self._on_objects)
         self.mirror.prompts_changed.connect(self._on_prompts)
         self.mirror.masks_changed.connect(self._on_masks)
+        self.mirror.first_look.connect(self._on_first_look)
         self.mirror.all_changed.connect(self._on_all)
         self.mirror.noticed.connect(self.noticed)
         jobs.request_done.connect(self._on_request_done)
@@ -421,6 +422,8 @@ class OpenSession(QObject):
             return  # what fails in a look fails in the click, and is told then
         if error is not None:
             self.failed.emit(error)
+            if request.what in ("prompt", "candidate"):  # a first look may be on display
+                self.layers.show_masks(request.frame_idx, ())
         match request.what:
             case "prompt":
                 self._on_prompts(request.obj_id, request.frame_idx)
@@ -481,6 +484,10 @@ class OpenSession(QObject):
 
     def _on_masks(self, frame_idx: int, obj_ids: tuple[int, ...] | None) -> None:
         self.layers.show_masks(frame_idx, obj_ids)
+
+    def _on_first_look(self, obj_id: int, frame_idx: int, mask: StoredMask) -> None:
+        if frame_idx == self.frame_idx:
+            self.layers.show_preview(frame_idx, obj_id, mask)
 
     def _on_all(self) -> None:
         if self._reading.is_waiting:

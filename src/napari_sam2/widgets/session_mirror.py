@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
+    from napari_sam2.session.masks import StoredMask
     from napari_sam2.session.session import Session
 
 # of the 16 ms between two pictures on the screen, what drawing may take at a time
@@ -26,6 +27,8 @@ class SessionMirror(QObject):
     prompts_changed = Signal(int, int)
     masks_changed = Signal(int, object)
     all_changed = Signal()
+    first_look = Signal(int, int, object)
+    """What the answer to a prompt will be like; left out where the answer is there already."""
     noticed = Signal(str)
     _posted = Signal()
 
@@ -36,6 +39,7 @@ class SessionMirror(QObject):
         self._masks: dict[int, set[int]] = {}
         self._prompts: dict[tuple[int, int], None] = {}
         self._notices: list[str] = []
+        self._first_looks: dict[tuple[int, int], StoredMask] = {}
         self._objects = False
         self._all = False
         self._is_posted = False
@@ -44,6 +48,7 @@ class SessionMirror(QObject):
         self._events.prompts_changed.connect(self._on_prompts)
         self._events.masks_changed.connect(self._on_masks)
         self._events.all_changed.connect(self._on_all)
+        self._events.first_look.connect(self._on_first_look)
         self._events.noticed.connect(self._on_noticed)
         self._posted.connect(self._on_posted, Qt.ConnectionType.QueuedConnection)
 
@@ -73,23 +78,31 @@ class SessionMirror(QObject):
         self._events.prompts_changed.disconnect(self._on_prompts, missing_ok=True)
         self._events.masks_changed.disconnect(self._on_masks, missing_ok=True)
         self._events.all_changed.disconnect(self._on_all, missing_ok=True)
+        self._events.first_look.disconnect(self._on_first_look, missing_ok=True)
         self._events.noticed.disconnect(self._on_noticed, missing_ok=True)
         with self._lock:
             self._masks.clear()
             self._prompts.clear()
             self._notices.clear()
+            self._first_looks.clear()
             self._objects = self._all = False
 
     @property
     def _is_waiting(self) -> bool:
         """Whether there is something to be told; hold the lock."""
-        return bool(self._masks or self._prompts or self._notices or self._objects or self._all)
+        waiting = (self._masks, self._prompts, self._notices, self._first_looks)
+        return any(waiting) or self._objects or self._all
 
     def _tell_one(self) -> bool:
         with self._lock:
             notice = self._notices.pop(0) if self._notices else ""
+            first_look = None if notice or not self._first_looks else self._first_looks.popitem()
         if notice:
             self.noticed.emit(notice)
+            return True
+        if first_look is not None:
+            (obj_id, frame_idx), mask = first_look
+            self.first_look.emit(obj_id, frame_idx, mask)
             return True
         with self._lock:
             tell_all, self._all = self._all, False
@@ -128,11 +141,18 @@ class SessionMirror(QObject):
 
     def _on_masks(self, frame_idx: int, obj_ids: tuple[int, ...]) -> None:
         with self._lock:
+            for key in [key for key in self._first_looks if key[1] == frame_idx]:
+                del self._first_looks[key]
             waiting = self._masks.get(frame_idx)
             if waiting is None:
                 self._masks[frame_idx] = set(obj_ids)
             elif waiting:  # an empty set stands for all objects
                 waiting.update(obj_ids)
+        self._wake()
+
+    def _on_first_look(self, obj_id: int, frame_idx: int, mask: StoredMask) -> None:
+        with self._lock:
+            self._first_looks[obj_id, frame_idx] = mask
         self._wake()
 
     def _on_all(self) -> None:

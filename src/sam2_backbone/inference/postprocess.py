@@ -205,19 +205,11 @@ def fill_box(low_res_masks: Tensor, box: Tensor, size: tuple[int, int]) -> Tenso
     filled = _filled_share(inside.any(3)) * _filled_share(inside.any(2))
     worth = filled - _RAISING_COST * raised - _GROWTH_COST * growth
     best = raised[worth.argmax(1)][:, None, None].to(low_res_masks.dtype)
-    share = _share_inside(box * low_res_masks.shape[-1], low_res_masks)
+    centres = (torch.arange(low_res_masks.shape[-1]).to(box) + 0.5) / low_res_masks.shape[-1]
+    within_x, within_y = ((centres > low) & (centres < high) for low, high in box.view(2, 2).T)
+    within = (within_y[:, None] & within_x).to(low_res_masks.device)
     beyond = low_res_masks.clamp(max=_BEYOND_BOX)
-    return torch.where(share < 0.5, beyond, low_res_masks + best)
-
-
-def _share_inside(box: Tensor, low_res_masks: Tensor) -> Tensor:
-    """How much of each pixel (l, l) lies in a box, 0…1."""
-    edges = torch.arange(low_res_masks.shape[-1]).to(box)
-    x, y = (
-        (torch.minimum(edges + 1, high) - torch.maximum(edges, low)).clamp(min=0)
-        for low, high in box.view(2, 2).T
-    )
-    return (y[:, None] * x).to(low_res_masks)
+    return torch.where(within, low_res_masks + best, beyond)
 
 
 def _filled_share(line: Tensor) -> Tensor:

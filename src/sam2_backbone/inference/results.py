@@ -163,6 +163,21 @@ class ResultLayout:
             candidate_ious=answer.candidate_ious if answer is not None else (),
         )
 
+    def unkept(
+        self, state: VideoState, frame_idx: int, item: ObjectState, answer: Answer
+    ) -> FrameResult:
+        """Lay out an answer that the object's memory does not hold, without candidates."""
+        memory = answer.memory
+        mask = self._mask(item.obj_id, answer.view, memory.low_res_masks, state.frame_size)
+        return FrameResult(
+            frame_idx=frame_idx,
+            frame_size=state.frame_size,
+            obj_ids=(item.obj_id,),
+            object_masks=(mask,),
+            object_scores=torch.tensor([memory.object_score], device=self.device),
+            ious=torch.tensor([memory.iou], device=self.device),
+        )
+
     def _mask(
         self, obj_id: int, view: View, low_res_masks: Tensor, frame_size: tuple[int, int]
     ) -> ObjectMask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -158,10 +158,25 @@ class VideoPredictor:
         clear_old_points: bool = True,
         box: ArrayLike | Tensor | None = None,
         mask: ArrayLike | Tensor | PackedMask | None = None,
+        on_first_look: Callable[[FrameResult], None] | None = None,
     ) -> FrameResult:
         """Prompt one object and answer for it alone, with scores and candidates.
 
         Nothing is changed if the prompt is refused.
+
+        Parameters
+        ----------
+        points, labels
+            (N, 2) x, y and (N,) 1 positive, 0 negative, in pixels.
+        clear_old_points
+            Replace the points given on this frame before; else they are added to.
+        box
+            x0, y0, x1, y1.
+        mask
+            (H, W); it is taken as it is.
+        on_first_look
+            Called, where the object is looked at once more before it is answered, with what was
+            seen at first: in half the time, and nothing is kept of it.
 
         Raises
         ------
@@ -186,7 +201,18 @@ class VideoPredictor:
                 replace_old=clear_old_points,
             )
         item = known or ObjectState(obj_id, self._bank())
-        answer = self._answering.answer(state, item, frame_idx, prompts)
+
+        def tell(first: Answer) -> None:
+            if on_first_look is not None:
+                on_first_look(self._layout.unkept(state, frame_idx, item, first))
+
+        answer = self._answering.answer(
+            state,
+            item,
+            frame_idx,
+            prompts,
+            on_first_look=None if on_first_look is None else tell,
+        )
         state.objects[obj_id] = item
         self._keep(state, item, frame_idx, prompts, answer)
         return self._layout.result(state, frame_idx, [item], answer=answer)

@@ -32,6 +32,9 @@ class Stage:
     far_share, far_zoom
         This share of the crops has another range of zooms, that of the windows which are tried
         for a click: what is cut, or tiny, must be known for a bad view of the object.
+    plain_share
+        This share of the still crops looks as the images do: turned and stretched, but not
+        inverted, coloured, blurred or made noisy. For a network that has seen enough to be robust.
     clips
         (clips, frames, objects) triples; a step with clips draws one of them. Empty: stills only.
     clip_share
@@ -52,6 +55,7 @@ class Stage:
     zoom: tuple[float, float] = (1.2, 4.0)
     far_share: float = 0.25
     far_zoom: tuple[float, float] = (0.5, 8.0)
+    plain_share: float = 0.0
     clips: tuple[tuple[int, int, int], ...] = ()
     clip_share: float = 0.6
     clip_zoom: tuple[float, float] = (1.6, 3.8)

@@ -50,7 +50,13 @@ class StepBatches(Dataset[StepBatch]):
         self.stage_index = stage_index
         self.args = args
         self.drawer, self.far_drawer, followed = (
-            CropDrawer(sequences, size=stage.input_size, zoom=zoom, favoured=args.favoured)
+            CropDrawer(
+                sequences,
+                size=stage.input_size,
+                zoom=zoom,
+                favoured=args.favoured,
+                plain_share=stage.plain_share,
+            )
             for zoom in (stage.zoom, stage.far_zoom, stage.clip_zoom)
         )
         lengths = {num_frames for _, num_frames, _ in stage.clips}

@@ -97,6 +97,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="draw a kind of images that many times more often; may be given for several kinds",
     )
     parser.add_argument(
+        "--plain",
+        metavar="SHARE",
+        type=_share,
+        help="this share of the still crops is not inverted, coloured, blurred or made noisy: for "
+        "the last run of a network that has become robust (0)",
+    )
+    parser.add_argument(
+        "--clips",
+        metavar="SHARE",
+        type=_share,
+        help="share of the steps that have clips, where the recipe has some (that of the recipe)",
+    )
+    parser.add_argument(
         "--until-input-ends",
         action="store_true",
         help="stop, as on Ctrl+C, once standard input ends: for a program that starts a run and "
@@ -136,6 +149,13 @@ def _favoured(text: str) -> tuple[str, float]:
     if not kind or not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected KIND=FACTOR, like nuclei=2, got {text!r}")
     return kind, number
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return share
 
 
 def _rate(text: str) -> float:
@@ -314,7 +334,11 @@ def training_args(chosen: argparse.Namespace) -> TrainingArgs:
         args = replace(args, stages=RANDOM_TRUNK_STAGES, learning_rate=8e-4)
     else:
         args = replace(args, pretrained_trunk=True, layer_decay=PRETRAINED_DECAY)
-    return args if chosen.rate is None else replace(args, learning_rate=chosen.rate)
+    if chosen.rate is not None:
+        args = replace(args, learning_rate=chosen.rate)
+    said = {"plain_share": chosen.plain, "clip_share": chosen.clips}
+    changes = {name: share for name, share in said.items() if share is not None}
+    return replace(args, stages=tuple(replace(stage, **changes) for stage in args.stages))
 
 
 def _start(weights: str | None) -> Path | None:

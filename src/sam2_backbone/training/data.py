@@ -272,6 +272,8 @@ class CropDrawer:
         Side of a crop in units of its object's size, smallest and largest.
     favoured
         (kind, factor): how many times more often a kind is drawn than its balance says.
+    plain_share
+        This share of the crops looks as the images do.
     """
 
     def __init__(
@@ -281,8 +283,10 @@ class CropDrawer:
         size: int,
         zoom: tuple[float, float] = (1.3, 7.0),
         favoured: Sequence[tuple[str, float]] = (),
+        plain_share: float = 0.0,
     ) -> None:
         self.sequences = list(sequences)
+        self.plain_share = plain_share
         self.size = size
         self.zoom = zoom
         kinds = sorted({s.kind for s in self.sequences})
@@ -374,7 +378,9 @@ class CropDrawer:
         source = self.source(sequence, frame_idx, coords, obj_id)
         image = read_pixels(source.image, source.coords, mode="bilinear")
         labels = read_labels(source.labels, source.coords)
-        look = draw_look(rng)
+        # a seed draws the same crops as ever where none are plain
+        plain = self.plain_share > 0 and rng.random() < self.plain_share
+        look = PLAIN_LOOK if plain else draw_look(rng)
         beyond = areas_beyond(labels, coords, sequence, frame_idx)
         return Crop(apply_look(image, look, rng), labels, source.complete, obj_id, beyond)
 
@@ -393,6 +399,20 @@ class Look:
     noise: float
     shot: float
     blur: float
+
+
+PLAIN_LOOK = Look(
+    stretch=0.0,
+    gamma=1.0,
+    gain=1.0,
+    offset=0.0,
+    invert=False,
+    colour=None,
+    to_grey=False,
+    noise=0.0,
+    shot=0.0,
+    blur=0.0,
+)
 
 
 def draw_look(rng: np.random.Generator) -> Look:
