@@ -69,7 +69,7 @@ def value_at(image: torch.Tensor, x: float, y: float) -> float:
     return float(sampled)
 
 
-def test_a_click_is_obeyed_as_far_as_the_error_is_deep() -> None:
+def test_a_click_is_obeyed_around_it_and_farther_where_there_is_doubt() -> None:
     mask = logits((4, 4, 28, 28))[0]
     place = torch.tensor([[16.5, 16.5]])
     assert obey_clicks(mask, place, INSIDE) is mask, "nothing to mend"
@@ -78,8 +78,12 @@ def test_a_click_is_obeyed_as_far_as_the_error_is_deep() -> None:
     assert 20 < int(((mask > 0) & ~cut).sum()) < 80
     assert not (cut & ~(mask > 0)).any()
     sliver = logits((4, 4, 28, 6))[0]
-    thinner = obey_clicks(sliver, torch.tensor([[4.5, 10.5]]), OUTSIDE) > 0
-    assert 1 <= int(((sliver > 0) & ~thinner).sum()) < 6
+    thinner, shorter = (
+        obey_clicks(doubt * sliver, torch.tensor([[4.5, 10.5]]), OUTSIDE) > 0
+        for doubt in (1.0, 0.2)
+    )
+    assert 1 <= int(((sliver > 0) & ~thinner).sum()) < 16
+    assert int(shorter.sum()) < int(thinner.sum())
     both = torch.cat([logits()[0], mask])
     found = obey_clicks(both, place, INSIDE) > 0
     assert found[0, 16, 16]

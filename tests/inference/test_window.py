@@ -90,8 +90,8 @@ def test_a_window_keeps_its_side_until_the_object_has_changed_much() -> None:
 
 def test_an_object_of_a_single_image_fills_its_window_more() -> None:
     extent = (100.0, 100.0, 150.0, 130.0)
-    still, moving = (window_around_extent(extent, FRAME, still=still) for still in (True, False))
-    assert still.height == 50 * STILL_MARGIN < moving.height
-    larger = window_around_extent((100.0, 100.0, 167.0, 140.0), FRAME, still=True)
+    still = window_around_extent(extent, FRAME, margin=STILL_MARGIN)
+    assert still.height == 50 * STILL_MARGIN < window_around_extent(extent, FRAME).height
+    larger = window_around_extent((100.0, 100.0, 167.0, 140.0), FRAME, margin=STILL_MARGIN)
     assert needs_other_window(still, larger, still=True)
     assert not needs_other_window(still, larger)

@@ -11,6 +11,8 @@ from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import ObjectState, VideoState
 from sam2_backbone.inference.views import mask_view, sighting, views_to_try
 from sam2_backbone.inference.window import (
+    OBJECT_MARGIN,
+    STILL_MARGIN,
     choose_window,
     needs_other_window,
     window_around_extent,
@@ -101,7 +103,8 @@ class PromptAnswering:
         if extent is None:
             return None
         still = state.num_frames == 1
-        view = window_around_extent(extent, state.frame_size, still=still)
+        margin = STILL_MARGIN if still else OBJECT_MARGIN
+        view = window_around_extent(extent, state.frame_size, margin=margin)
         real = prompts.coords[prompts.kinds >= 0]
         is_other = needs_other_window(answer.view, view, still=still) and view.contains(real)
         return view if is_other else None

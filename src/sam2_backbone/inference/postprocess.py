@@ -15,7 +15,11 @@ MAX_HOLE_AREA = 8  # low-res pixels
 FILLED_LOGIT = 0.1
 DROPPED_LOGIT = -10.0
 _OBEYING_ROUNDS = 4
-OBEYED_RADII = (0.8, 4.0)  # of what a click turns over, low-res pixels
+# how far a correction reaches, low-res pixels: so many times as far as the next pixel is that agrees
+# with the click, and at least and at most; chosen on training images
+_CORRECTION_REACH, _CORRECTION_SPAN = 4.0, (3.0, 8.0)
+_LEAST_SPREAD = 0.8
+_OBEYED_LOGIT, _ROUNDING = 1.0, 1e-3  # at least at a positive click, and at most its negative
 # logits that a mask may be raised by to fill its box, and what each logit and the logarithm of its
 # growth cost beside the gain in overlap of the boxes; chosen on training and development images,
 # also with boxes that were drawn up to a fifth too wide
@@ -110,11 +114,12 @@ def _middles(masks: Tensor) -> Tensor:
 
 
 def obey_clicks(low_res_masks: Tensor, places: Tensor, signs: Tensor) -> Tensor:
-    """Bring masks in line with clicks that they contradict, about as far as the error reaches.
+    """Bring masks in line with clicks that they contradict or doubt, and what is around them.
 
-    A click that the network does not heed would leave a person without a way on: she clicks where
-    the error is deepest, so half of its depth around the click is turned over, and less where a
-    click of the other sign is near.
+    A click that the network does not heed would leave a person without a way on. What corrects the
+    logit at the click is added around it too, the less the farther away: an outline that is wrong
+    in one place is so beside it, and what the network is sure of stays. The deeper a click is in
+    the error the farther it reaches, and no farther than a click of the other sign.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def obey_clicks(low_res_masks: Tensor, places: Tensor, signs: Tensor) -> Tensor:
     is_click = (signs == 0) | (signs == 1)
     clicks, wanted = places[is_click].numpy() - 0.5, signs[is_click].numpy() == 1
     result = low_res_masks
-    # again: what one click turns over may reach a pixel that another has said something of
+    # again: what corrects one click may contradict another
     for _ in range(_OBEYING_ROUNDS):
         changed = [
             _obey(image, click, positive, clicks[wanted != positive])
@@ -148,25 +153,23 @@ def _obey(
     positive: bool,
     others: NDArray[np.float32],
 ) -> bool:
-    """Turn (l, l) logits over around a click x, y, in place; False where they agree with it."""
+    """Correct (l, l) logits around a click x, y, in place; False where they agree with it."""
     # the logits are interpolated when they are laid into the frame
     low = np.clip(np.floor(click), 0, len(image) - 2).astype(int)
     part = np.s_[low[1] : low[1] + 2, low[0] : low[0] + 2]
     along = np.clip(click - low, 0, 1)
     weights = np.outer([1 - along[1], along[1]], [1 - along[0], along[0]])
-    if (float((image[part] * weights).sum()) > 0) == positive:
+    sign, here = 1 if positive else -1, float((image[part] * weights).sum())
+    if sign * here > _OBEYED_LOGIT - _ROUNDING:
         return False
-    sign = 1 if positive else -1
     wrong = (image > 0) != positive
     row, column = np.clip(np.rint(click[::-1]), 0, len(image) - 1).astype(int)
     depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1][row, column]
     apart = np.linalg.norm(others - click, axis=1).min(initial=np.inf)
-    radius = np.clip(min(depth, apart) / 2, *OBEYED_RADII)
+    spread = min(np.clip(_CORRECTION_REACH * depth, *_CORRECTION_SPAN), max(apart, _LEAST_SPREAD))
     y, x = np.mgrid[: len(image), : len(image)]
     distance = (x - click[0]) ** 2 + (y - click[1]) ** 2
-    near = np.exp(-distance * np.log(2) / radius**2)
-    # at that radius half of the correction is left, which is about where the sign changes
-    image += 2 * sign * (np.abs(image) + 1) * near * wrong
+    image += (sign * _OBEYED_LOGIT - here) * np.exp(-distance / (2 * spread**2))
     if (float((image[part] * weights).sum()) > 0) != positive:
         touched = image[part]
         touched[weights > 0] = np.where(

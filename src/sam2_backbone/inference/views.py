@@ -12,6 +12,8 @@ from sam2_backbone.inference.prompts import FramePrompts
 from sam2_backbone.inference.transforms import View
 from sam2_backbone.inference.video_state import ObjectState, Sighting, VideoState
 from sam2_backbone.inference.window import (
+    BOX_MARGIN,
+    OBJECT_MARGIN,
     click_windows,
     needs_other_window,
     window_around_extent,
@@ -41,8 +43,8 @@ def views_to_try(
         return [View.around(centre, state.window, *state.frame_size)]
     if prompts.box is not None:
         extent = (min(ys), min(xs), max(ys), max(xs))
-        still = state.num_frames == 1
-        return [window_around_extent(extent, state.frame_size, still=still)]
+        margin = BOX_MARGIN if state.num_frames == 1 else OBJECT_MARGIN
+        return [window_around_extent(extent, state.frame_size, margin=margin)]
     return click_windows(
         list(zip(ys, xs, strict=True)),
         state.frame_size,

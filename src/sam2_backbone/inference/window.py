@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from sam2_backbone.inference.transforms import View
 
 # window side over the longest side of an object of known extent; what is followed may move and
-# grow, an object of a single image is seen best when it fills the window
-OBJECT_MARGIN, STILL_MARGIN = 2.5, 1.8
+# grow, an object of a single image is seen best when it fills the window, and a box that a person
+# has drawn tells the extent more exactly than an answer does
+OBJECT_MARGIN, STILL_MARGIN, BOX_MARGIN = 2.5, 1.8, 1.5
 SIDE_TOLERANCE, STILL_TOLERANCE = 1.5, 1.2  # a window this much larger or smaller still does
 MIN_SIDE = 24  # pixels; smaller windows show nothing but interpolation
 # what the answer of a click is judged by: see `choose_window`
@@ -52,15 +53,14 @@ def window_around_extent(
     frame_size: tuple[int, int],
     *,
     side: int | None = None,
-    still: bool = False,
+    margin: float = OBJECT_MARGIN,
 ) -> View:
     """Return the window for an object of known extent: top, left, bottom, right in pixels.
 
-    `side` is chosen by the extent unless it is given, tighter in a single image (`still`).
+    `side` is `margin` times the longest side of the extent unless it is given.
     """
     top, left, bottom, right = extent
     if side is None:
-        margin = STILL_MARGIN if still else OBJECT_MARGIN
         side = max(MIN_SIDE, math.ceil(margin * max(bottom - top, right - left)))
     return View.around(((top + bottom) / 2 - 0.5, (left + right) / 2 - 0.5), side, *frame_size)
 
