@@ -15,7 +15,7 @@ MAX_HOLE_AREA = 8  # low-res pixels
 FILLED_LOGIT = 0.1
 DROPPED_LOGIT = -10.0
 _OBEYING_ROUNDS = 4
-# how far a correction reaches, low-res pixels: so many times as far as the next pixel is that agrees
+# how far a correction reaches, low-res pixels: so many times as far as the next pixel that agrees
 # with the click, and at least and at most; chosen on training images
 _CORRECTION_REACH, _CORRECTION_SPAN = 4.0, (3.0, 8.0)
 _LEAST_SPREAD = 0.8
