@@ -65,7 +65,7 @@ class Ledger:
         self._step: Step | None = None
         self._lock = TurnLock()
         self._pending: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-        segmentation.on_first_look = self.events.first_look.emit
+        segmentation.first_look = self.events.first_look
 
     @property
     def source(self) -> FrameSource:

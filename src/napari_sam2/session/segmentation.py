@@ -21,6 +21,8 @@ from napari_sam2.session.prompts import FramePrompts, questions
 from napari_sam2.session.settings import SessionSettings
 
 if TYPE_CHECKING:
+    from psygnal import SignalInstance
+
     from sam2_backbone.inference.frames import FrameSource
     from sam2_backbone.inference.packed_mask import PackedMask
 
@@ -51,8 +53,8 @@ class Segmentation:
         self._state: Any = None
         self._known: set[int] = set()
         self._stale: set[int] = set()
-        self.on_first_look: Callable[[int, int, StoredMask], None] | None = None
-        """Told object, frame and mask as seen at first, where it is looked at once more."""
+        self.first_look: SignalInstance | None = None
+        """Emitted with object, frame and mask as seen at first, where it is looked at once more."""
         self.candidates: dict[tuple[int, int], tuple[Candidate, ...]] = {}
         """Answers to the first click by object and frame, as far as it was ambiguous."""
 
@@ -161,8 +163,9 @@ class Segmentation:
         predictor = self._require()
         answer: StoredMask | None = None
         asked = list(questions(prompts, already_asked=already_asked))
+        # false where nobody listens
+        tells = is_awaited and not prompts.candidate and bool(self.first_look)
         for question in asked:
-            is_last = question is asked[-1] and not prompts.candidate
             result = predictor.answer(
                 self._state,
                 frame_idx,
@@ -172,7 +175,7 @@ class Segmentation:
                 clear_old_points=question.is_first,
                 box=question.box,
                 mask=question.mask,
-                on_first_look=self._tell_first_look if is_awaited and is_last else None,
+                on_first_look=self._tell_first_look if tells and question is asked[-1] else None,
             )
             if question.mask is not None:
                 answer = store_drawn(question.mask)
@@ -187,9 +190,9 @@ class Segmentation:
         return answer
 
     def _tell_first_look(self, result: FrameResultLike) -> None:
-        if self.on_first_look is not None:
-            for obj_id, mask in stored_masks(result).items():
-                self.on_first_look(obj_id, result.frame_idx, mask)
+        assert self.first_look is not None
+        for obj_id, mask in stored_masks(result).items():
+            self.first_look.emit(obj_id, result.frame_idx, mask)
 
     def _adopt(
         self,

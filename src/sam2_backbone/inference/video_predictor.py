@@ -176,7 +176,7 @@ class VideoPredictor:
             (H, W); it is taken as it is.
         on_first_look
             Called, where the object is looked at once more before it is answered, with what was
-            seen at first: in half the time, and nothing is kept of it.
+            seen at first: sooner by a third, and nothing is kept of it.
 
         Raises
         ------
