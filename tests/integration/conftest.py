@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import partial
 
@@ -22,9 +23,12 @@ class PacedPredictor(FakePredictor):
     """Discs that take their time, so that a test can act in the middle."""
 
     delay_s = 0.0
+    may_answer: threading.Event | None = None
 
     def answer(self, state, frame_idx, obj_id, **prompts):
         time.sleep(self.delay_s)
+        if self.may_answer is not None:
+            assert self.may_answer.wait(60)
         return super().answer(state, frame_idx, obj_id, **prompts)
 
     def propagate(self, state, direction="both", obj_ids=None, frames=None):
@@ -57,6 +61,15 @@ def slow_model(fake_model, monkeypatch) -> list[PacedPredictor]:
 def thinking(fake_model, monkeypatch) -> None:
     """As `fake_model`, with answers that take long enough to begin something else."""
     monkeypatch.setattr(PacedPredictor, "delay_s", 0.4)
+
+
+@pytest.fixture
+def may_answer(fake_model, monkeypatch) -> threading.Event:
+    """As `fake_model`, with answers that come once this is set."""
+    event = threading.Event()
+    monkeypatch.setattr(PacedPredictor, "may_answer", event)
+    yield event
+    event.set()
 
 
 @pytest.fixture

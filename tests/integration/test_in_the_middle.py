@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -124,10 +124,13 @@ def test_a_run_asked_for_behind_a_cancelled_one_is_run(viewer, annotator, slow_m
 
 
 @pytest.fixture
-def looking_twice(fake_model, monkeypatch) -> None:
-    """Answers that are told as they look at first, half a second before."""
+def answers(fake_model, monkeypatch) -> threading.Event:
+    """Answers are told as they look at first, and come once this is set."""
+    event = threading.Event()
     monkeypatch.setattr(FakePredictor, "looks_twice", True)
-    monkeypatch.setattr(FakePredictor, "after_first_look", lambda _: time.sleep(0.5))
+    monkeypatch.setattr(FakePredictor, "after_first_look", lambda _: event.wait(60))
+    yield event
+    event.set()
 
 
 def _area_when_there_is_a_mask(annotator, qtbot) -> int:
@@ -136,12 +139,11 @@ def _area_when_there_is_a_mask(annotator, qtbot) -> int:
     return int(np.count_nonzero(labels.data[0]))
 
 
-def test_a_first_look_is_shown_until_the_answer_is_there(
-    hand, annotator, looking_twice, qtbot
-) -> None:
+def test_a_first_look_is_shown_until_the_answer_is_there(hand, annotator, answers, qtbot) -> None:
     hand.click((12, 12))
     seen_first = _area_when_there_is_a_mask(annotator, qtbot)
     assert annotator.session.mask(1, 0) is None  # it is no mask yet
+    answers.set()
     annotator.wait(timeout=20)
     answer = annotator.session.mask(1, 0)
     assert answer is not None
@@ -150,17 +152,20 @@ def test_a_first_look_is_shown_until_the_answer_is_there(
 
 
 def test_of_an_answer_that_fails_the_first_look_goes(
-    hand, annotator, looking_twice, fake_model, qtbot, messages
+    hand, annotator, answers, fake_model, qtbot, messages
 ) -> None:
+    answers.set()
     hand.click((30, 20))
     annotator.wait(timeout=20)
     (predictor,) = fake_model
     before = annotator.labels_layer.data.copy()
     annotator.new_object()
     annotator.wait(timeout=20)
+    answers.clear()
     predictor.fail_next = ValueError("the lamp has gone out")
     hand.click((12, 12))
     qtbot.waitUntil(lambda: bool(np.any(annotator.labels_layer.data != before)), timeout=20_000)
+    answers.set()
     annotator.wait(timeout=20)
     assert any("the lamp has gone out" in told for told in messages)
     np.testing.assert_array_equal(annotator.labels_layer.data, before)

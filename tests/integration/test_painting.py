@@ -31,7 +31,7 @@ class Paintings(QObject):
 
 
 def test_a_click_is_asked_before_it_is_painted_and_painted_once(
-    viewer, hand, thinking, qtbot
+    viewer, hand, may_answer, qtbot
 ) -> None:
     annotator = annotate(viewer, viewer.add_image(moving_discs()))
     viewer.dims.set_point(0, 0)
@@ -44,9 +44,10 @@ def test_a_click_is_asked_before_it_is_painted_and_painted_once(
     none = Qt.KeyboardModifier.NoModifier
     QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, none, place)
     qtbot.waitUntil(lambda: paintings.count > 0)
-    qtbot.wait(200)  # the answer takes 400 ms
+    qtbot.wait(200)
     asked = [annotator.is_settled, paintings.first]
     count = paintings.count
+    may_answer.set()
     annotator.wait(20)
     paintings.end()
     assert annotator.session.document.objects[1].masks
