@@ -380,39 +380,25 @@ class CropDrawer:
         labels = read_labels(source.labels, source.coords)
         # a seed draws the same crops as ever where none are plain
         plain = self.plain_share > 0 and rng.random() < self.plain_share
-        look = PLAIN_LOOK if plain else draw_look(rng)
+        look = Look() if plain else draw_look(rng)
         beyond = areas_beyond(labels, coords, sequence, frame_idx)
         return Crop(apply_look(image, look, rng), labels, source.complete, obj_id, beyond)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a crop is made to look; one look for all frames of a clip."""
+    """How a crop is made to look, by default as the image; one look for all frames of a clip."""
 
-    stretch: float
-    gamma: float
-    gain: float
-    offset: float
-    invert: bool
-    colour: NDArray[np.float32] | None
-    to_grey: bool
-    noise: float
-    shot: float
-    blur: float
-
-
-PLAIN_LOOK = Look(
-    stretch=0.0,
-    gamma=1.0,
-    gain=1.0,
-    offset=0.0,
-    invert=False,
-    colour=None,
-    to_grey=False,
-    noise=0.0,
-    shot=0.0,
-    blur=0.0,
-)
+    stretch: float = 0.0
+    gamma: float = 1.0
+    gain: float = 1.0
+    offset: float = 0.0
+    invert: bool = False
+    colour: NDArray[np.float32] | None = None
+    to_grey: bool = False
+    noise: float = 0.0
+    shot: float = 0.0
+    blur: float = 0.0
 
 
 def draw_look(rng: np.random.Generator) -> Look:
