@@ -107,6 +107,7 @@ _USE = frozenset(
         "last_shape_weight",
         "carried_shape_weight",
         "carried_presence",
+        "anchored_shape_weight",
         "exclusive_objects",
         "obey_clicks",
         "fill_boxes",
@@ -150,6 +151,10 @@ class SAM2Config:
         What is added to the object score (a logit) of a tracked frame where the picture shows where
         the last mask went and what is in it stands out more than before: however it has changed, it
         is not gone. 0 in the published variants.
+    anchored_shape_weight
+        How much doubtful pixels of a tracked mask follow the shape that the object had where it was
+        prompted, moved along from frame to frame, a logit where all of that motion is sure; 0 in
+        the published variants. Only with `carried_shape_weight`.
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.
@@ -190,6 +195,7 @@ class SAM2Config:
     last_shape_weight: float = 0.0
     carried_shape_weight: float = 0.0
     carried_presence: float = 0.0
+    anchored_shape_weight: float = 0.0
     exclusive_objects: bool = False
     obey_clicks: bool = False
     fill_boxes: bool = False

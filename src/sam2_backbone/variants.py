@@ -111,6 +111,7 @@ MICRO_CONFIG = SAM2Config(
     last_shape_weight=0.5,
     carried_shape_weight=1.0,
     carried_presence=16.0,
+    anchored_shape_weight=1.0,
     exclusive_objects=True,
     obey_clicks=True,
     fill_boxes=True,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sam2_backbone.inference.anchored_shapes import AnchoredShapes
 from sam2_backbone.inference.encoding import FrameEncoder
 from sam2_backbone.inference.exclusion import claim, settled
 from sam2_backbone.inference.memory_budget import MemoryBudget
@@ -95,6 +96,7 @@ class FrameStep:
             model, reference_rules=reference_rules, budget=budget or MemoryBudget()
         )
         self._memories = Recollection(model, self.encoder)
+        self._shapes = AnchoredShapes(self.encoder)
 
     def answer_points(
         self,
@@ -227,28 +229,24 @@ class FrameStep:
         views = [next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encoder.encode(state, frame_idx, views, keep=False)
         memory = self._memories.recalled(state, items, [recall for _, recall in members])
-        last, carried = None, None
+        last, pull, carried = None, None, None
         if self.config.draw_last_mask:
             last, frames = self._memories.last_masks(members, frame_idx, views)
             if self.config.carried_shape_weight:
                 before = self.encoder.grey(state, frames, views, MOTION_SIDE)
                 now = self.encoder.grey(state, [frame_idx] * len(views), views, MOTION_SIDE)
                 carried = carry_along(last, before, now)
-                last = carried.masks
+                last, pull = carried.masks, self.config.carried_shape_weight * carried.pull
+                if self.config.anchored_shape_weight:
+                    said = self._shapes.pull(state, items, frames, frame_idx, views, carried, now)
+                    pull = pull + self.config.anchored_shape_weight * said
         prediction = self.model.predict_masks(
             self.model.attend_memory(features, memory),
             Prompts(mask_input=last),
             multimask_output=True,
         )
-        if last is not None and self.config.last_shape_weight:
-            leaning = lean_on_last(prediction.low_res_masks, last, self.config.last_shape_weight)
-            prediction = replace(prediction, low_res_masks=leaning)
-        if carried is not None:
-            pulled = prediction.low_res_masks + self.config.carried_shape_weight * carried.pull
-            prediction = replace(prediction, low_res_masks=pulled)
-        if last is not None and self.config.drop_far_pieces:
-            near = drop_far_pieces(prediction.low_res_masks, last)
-            prediction = replace(prediction, low_res_masks=near)
+        if last is not None:
+            prediction = self._shaped(prediction, last, pull)
         if self.config.gate_object_score:
             prediction = self._judged_there(prediction, carried)
         return _Tracked(items, views, features, self._gated(state, prediction).best)
@@ -263,6 +261,19 @@ class FrameStep:
             item.bank.put_tracked(frame_idx, replace(answer.memory, features=row))
             item.recallable.add(frame_idx)
             item.sightings[frame_idx] = sighting(answer, state.frame_size)
+
+    def _shaped(
+        self, prediction: MaskPrediction, last: Tensor, pull: Tensor | None
+    ) -> MaskPrediction:
+        """Let doubtful pixels follow the shapes that objects had before."""
+        masks = prediction.low_res_masks
+        if self.config.last_shape_weight:
+            masks = lean_on_last(masks, last, self.config.last_shape_weight)
+        if pull is not None:
+            masks = masks + pull
+        if self.config.drop_far_pieces:
+            masks = drop_far_pieces(masks, last)
+        return replace(prediction, low_res_masks=masks)
 
     def _judged_there(self, prediction: MaskPrediction, carried: Carried | None) -> MaskPrediction:
         """Weigh what tells whether objects are there: the network, and the picture's motion."""

@@ -40,11 +40,7 @@ class Motion:
 
     def carry(self, low_res_masks: Tensor) -> Tensor:
         """Move (N, 1, l, l) logits of the first frame to where they are on the second."""
-        back = torch.linalg.inv(_square(self.maps))[:, :2]
-        grid = F.affine_grid(back, list(low_res_masks.shape), align_corners=False)
-        floor = low_res_masks.amin((1, 2, 3), keepdim=True)
-        moved: Tensor = F.grid_sample(low_res_masks - floor, grid, align_corners=False)
-        return moved + floor
+        return seen_through(low_res_masks, torch.linalg.inv(square(self.maps)))
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,18 @@ class Carried:
         (N,) from 0, the picture does not show what became of the first frame, to 1.
     contrast
         (N,) of the object with its margin on the second frame, over that on the first.
+    maps
+        (N, 2, 3) of the motion, as `Motion` has them.
     """
 
     masks: Tensor
     sure: Tensor
     contrast: Tensor
+    maps: Tensor
+
+    def select(self, rows: Tensor) -> Carried:
+        """Return some of them."""
+        return Carried(self.masks[rows], self.sure[rows], self.contrast[rows], self.maps[rows])
 
     @property
     def still_seen(self) -> Tensor:
@@ -91,17 +94,46 @@ def carry_along(last: Tensor, first: Tensor, second: Tensor) -> Carried:
         Grey values (N, 1, s, s) of both frames, through the same views as the masks.
     """
     device = last.device
-    if device.type == "mps":  # not all of torch.linalg is there
-        carried = carry_along(last.cpu(), first.cpu(), second.cpu())
+    if for_algebra(last).device != device:
+        carried = carry_along(*(for_algebra(part) for part in (last, first, second)))
         return Carried(
-            *(part.to(device) for part in (carried.masks, carried.sure, carried.contrast))
+            carried.masks.to(device),
+            carried.sure.to(device),
+            carried.contrast.to(device),
+            carried.maps.to(device),
         )
     shown = (last > 0).float()
-    motion = find_motion(first, second, F.max_pool2d(shown, 2 * _MARGIN + 1, 1, _MARGIN))
+    motion = find_motion(first, second, with_margin(last))
     sure = ((motion.agreement - _UNSURE) / (1 - _UNSURE)).clamp(min=0)
     sure = sure * shown.flatten(1).amax(1)
     is_sure = sure[:, None, None, None] > 0
-    return Carried(torch.where(is_sure, motion.carry(last), last), sure, motion.contrast)
+    masks = torch.where(is_sure, motion.carry(last), last)
+    return Carried(masks, sure, motion.contrast, motion.maps)
+
+
+def for_algebra(tensor: Tensor) -> Tensor:
+    """Return a tensor where all of torch.linalg is: mps has not all of it."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
+def with_margin(masks: Tensor) -> Tensor:
+    """Weights (N, 1, l, l) of where logits show an object, and a margin around it."""
+    return F.max_pool2d((masks > 0).float(), 2 * _MARGIN + 1, 1, _MARGIN)
+
+
+def seen_through(low_res_masks: Tensor, maps: Tensor) -> Tensor:
+    """Return (N, 1, l, l) logits where maps (N, 3, 3) of x, y take each pixel from; -1 to 1."""
+    grid = F.affine_grid(maps[:, :2], list(low_res_masks.shape), align_corners=False)
+    floor = low_res_masks.amin((1, 2, 3), keepdim=True)
+    moved: Tensor = F.grid_sample(low_res_masks - floor, grid, align_corners=False)
+    return moved + floor
+
+
+def agreement_of(first: Tensor, second: Tensor, region: Tensor) -> Tensor:
+    """Correlation (N,) of two images (N, 1, s, s) over a region (N, 1, l, l), -1 to 1."""
+    weights = _region_weights(region, first.shape[-1])
+    both = _standardised(first, weights)[0] * _standardised(second, weights)[0]
+    return (both * weights).sum((1, 2, 3))
 
 
 def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
@@ -120,8 +152,8 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     maps = torch.eye(2, 3, device=first.device).repeat(len(first), 1, 1)
     agreement = contrast = first.new_zeros(len(first))
     for side, count, iterations in _LEVELS:
-        shown, after, weights = (_scaled(image, side) for image in (first, second, region + 1e-4))
-        weights = weights / weights.sum((2, 3), keepdim=True)
+        shown, after = _scaled(first, side), _scaled(second, side)
+        weights = _region_weights(region, side)
         before, deviation = _standardised(shown, weights)
         middles, steepest = _steepest_descent(before, weights, count)
         weighted = steepest * weights.flatten(1)[..., None]
@@ -130,7 +162,7 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
             error = (_seen(after, maps, weights)[0] - before).flatten(1)
             right = torch.einsum("npi,np->ni", weighted, error)
             step = _step(torch.linalg.solve(normal, right), middles)
-            maps = (_square(maps) @ torch.linalg.inv(step))[:, :2]
+            maps = (square(maps) @ torch.linalg.inv(step))[:, :2]
         seen, seen_deviation = _seen(after, maps, weights)
         agreement = (seen * before * weights).sum((1, 2, 3))
         contrast = seen_deviation / deviation
@@ -140,6 +172,12 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     still = torch.eye(2, 3, device=first.device)
     maps = torch.where(lost[:, None, None], still, maps)
     return Motion(maps, agreement.where(~lost, 0.0), contrast.where(~lost, 1.0))
+
+
+def _region_weights(region: Tensor, side: int) -> Tensor:
+    """Bring a region (N, 1, l, l) to another side, with a sum of 1."""
+    weights = _scaled(region + 1e-4, side)
+    return weights / weights.sum((2, 3), keepdim=True)
 
 
 def _scaled(image: Tensor, side: int) -> Tensor:
@@ -205,6 +243,7 @@ def _step(parameters: Tensor, middles: Tensor) -> Tensor:
     return maps
 
 
-def _square(maps: Tensor) -> Tensor:
+def square(maps: Tensor) -> Tensor:
+    """Complete affine maps (N, 2, 3) to (N, 3, 3), which can be multiplied."""
     last = torch.tensor([[0.0, 0.0, 1.0]], device=maps.device).expand(len(maps), 1, 3)
     return torch.cat((maps, last), 1)

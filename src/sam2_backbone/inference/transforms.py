@@ -98,6 +98,15 @@ class View:
         extent = points.new_tensor((self.width, self.height))
         return (points - origin) / extent * input_size
 
+    @property
+    def placement(self) -> Tensor:
+        """Map (3, 3) of x, y from -1 to 1 over the view, unflipped, to pixel x, y of the frame."""
+        half_width, half_height = self.width / 2, self.height / 2
+        middle_x, middle_y = self.left + half_width - 0.5, self.top + half_height - 0.5
+        return torch.tensor(
+            ((half_width, 0.0, middle_x), (0.0, half_height, middle_y), (0.0, 0.0, 1.0))
+        )
+
     def contains(self, points: Tensor) -> bool:
         """Whether all pixel x, y (..., 2) lie inside."""
         x, y = points[..., 0], points[..., 1]

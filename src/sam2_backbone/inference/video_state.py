@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sam2_backbone.inference.feature_cache import FeatureCache
 from sam2_backbone.inference.frames import FrameSource
 from sam2_backbone.inference.prompts import FramePrompts
+from sam2_backbone.inference.trails import Anchor, Trail
 from sam2_backbone.inference.transforms import Intensities, View
 from sam2_backbone.memory.bank import MemoryBank
 
@@ -38,6 +39,8 @@ class ObjectState:
         Visited frames whose result a later prompt can change.
     recallable
         Filled-in frames whose memory may be recalled.
+    trails, anchors
+        Ways to filled-in frames, and the prompted frames where they begin.
     """
 
     obj_id: int
@@ -47,6 +50,8 @@ class ObjectState:
     visited: dict[int, bool] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
     recallable: set[int] = field(default_factory=set)
+    trails: dict[int, Trail] = field(default_factory=dict)
+    anchors: dict[int, Anchor] = field(default_factory=dict)
 
     def anchored(self, frame_idx: int, *, reverse: bool) -> bool:
         """Whether a prompted frame lies at or before a frame in tracking direction."""

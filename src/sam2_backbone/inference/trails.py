@@ -1,0 +1,130 @@
+"""The shape that an object had where it was prompted, kept in place from frame to frame.
+
+A mask that is carried from one frame to the next is the network's own answer there: what is wrong
+in it goes on. The prompted mask is what a person has seen. So its way to each frame is kept, step
+by step, and every step is set right against the picture of the prompted frame, as long as the
+object still looks like it: errors of the steps do not add up then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam2_backbone.inference.motion import (
+    Carried,
+    agreement_of,
+    find_motion,
+    seen_through,
+    square,
+    with_margin,
+)
+from sam2_backbone.inference.transforms import View
+
+_LOOKS_ALIKE = 0.6  # agreement with the prompted frame from which its picture is believed
+_FARTHEST = 0.15  # largest correction of one frame, of a view's half side
+_CLAMP = 10.0  # of the shape's logits
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An object where it was prompted.
+
+    Attributes
+    ----------
+    view
+        Through which the frame was looked at.
+    logits
+        (1, 1, l, l) of its mask.
+    grey
+        (1, 1, s, s) grey values of the view.
+    """
+
+    view: View
+    logits: Tensor
+    grey: Tensor
+
+
+@dataclass(frozen=True)
+class Trail:
+    """How an object came from where it was prompted to another frame.
+
+    Attributes
+    ----------
+    anchor
+        The prompted frame.
+    moved
+        Map (3, 3) of pixel x, y there to those of the other frame.
+    sure
+        From 0, the object was out of sight in between, to 1: that of the least sure step.
+    """
+
+    anchor: int
+    moved: Tensor
+    sure: float
+
+    @staticmethod
+    def beginning(anchor: int) -> Trail:
+        """Return the trail to the prompted frame itself."""
+        return Trail(anchor, torch.eye(3), 1.0)
+
+
+def go_on(
+    trails: Sequence[Trail],
+    anchors: Sequence[Anchor],
+    views: Sequence[View],
+    carried: Carried,
+    now: Tensor,
+) -> tuple[list[Trail], Tensor]:
+    """Follow N trails one step farther.
+
+    Parameters
+    ----------
+    trails
+        To the frame that the objects are carried from.
+    anchors
+        Where they begin.
+    views
+        Through which the objects are looked at now; `carried` is in them.
+    now
+        Grey values (N, 1, s, s) of the views.
+
+    Returns
+    -------
+    trails, pull
+        Those to this frame, and what the shapes say of its pixels (N, 1, l, l), -1 to 1.
+    """
+    here = torch.stack([view.placement for view in views]).to(now)
+    there = torch.stack([anchor.view.placement for anchor in anchors]).to(now)
+    before = torch.stack([trail.moved for trail in trails]).to(now)
+    logits = torch.cat([a.logits for a in anchors]).to(now).clamp(-_CLAMP, _CLAMP)
+    seen = torch.cat([a.grey for a in anchors]).to(now)
+    step = here @ square(carried.maps.to(now)) @ torch.linalg.inv(here)
+    moved = _set_right(step @ before, seen, logits, here, there, now)
+    known = torch.tensor([trail.sure for trail in trails]).to(now)
+    sure = torch.minimum(known, carried.sure.to(now))
+    back = torch.linalg.inv(there) @ torch.linalg.inv(moved) @ here
+    pull = sure[:, None, None, None] * torch.tanh(seen_through(logits, back) / 2)
+    # kept for every frame, and few numbers each
+    rows = zip(trails, moved.cpu(), sure.tolist(), strict=True)
+    return [replace(trail, moved=m.clone(), sure=s) for trail, m, s in rows], pull
+
+
+def _set_right(
+    moved: Tensor, seen: Tensor, logits: Tensor, here: Tensor, there: Tensor, now: Tensor
+) -> Tensor:
+    """Correct the ways (N, 3, 3) from the prompted frames by what is `seen` on them."""
+    region = with_margin(logits)
+    through = torch.linalg.inv(here) @ moved @ there  # from the prompted view into this one
+    grid = F.affine_grid(through[:, :2], list(now.shape), align_corners=False)
+    alike = F.grid_sample(now, grid, padding_mode="border", align_corners=False)
+    motion = find_motion(seen, alike, region)
+    nudge = square(motion.maps)
+    is_better = motion.agreement > agreement_of(seen, alike, region).clamp(min=_LOOKS_ALIKE)
+    is_near = (nudge - torch.eye(3).to(nudge)).abs().amax((1, 2)) < _FARTHEST
+    nudged = moved @ there @ nudge @ torch.linalg.inv(there)
+    return torch.where((is_better & is_near)[:, None, None], nudged, moved)
