@@ -20,12 +20,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from qtpy.QtCore import QPoint
+
 SIDE, NUM_FRAMES, NUM_CLICKS = 512, 100, 7
 HELD_S = 0.08  # how long a person's finger is down
+AIMED_S = 0.2  # how long a hand is still before it clicks
 PACE_S = 0.25  # between one thing and the next that a person does
 _MARK = "RESULT "
 Numbers = dict[str, float]
@@ -82,16 +88,33 @@ class Hand:
 
         QTest.qWait(round(1000 * seconds))
 
+    def aim(self, y: float, x: float) -> None:
+        """Move the pointer over a pixel and rest it there."""
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        place, button = self._place(y, x), Qt.MouseButton.NoButton
+        there = QPointF(self._canvas.mapToGlobal(place))
+        none = Qt.KeyboardModifier.NoModifier
+        event = QMouseEvent(QEvent.Type.MouseMove, QPointF(place), there, button, button, none)
+        QApplication.sendEvent(self._canvas, event)
+        self.live(AIMED_S)
+
+    def _place(self, y: float, x: float) -> QPoint:
+        from qtpy.QtCore import QPoint
+
+        camera = self.viewer.scene.camera
+        size = np.array([self._canvas.height(), self._canvas.width()])
+        row, column = (np.array((y, x)) - np.array(camera.center[-2:])) * camera.zoom + size / 2
+        return QPoint(round(column), round(row))
+
     def click(self, y: float, x: float, *, held_s: float = 0.0) -> float:
         """Press and release the left button over a pixel, and return when it is let go."""
-        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        canvas = self._canvas
-        camera = self.viewer.scene.camera
-        size = np.array([canvas.height(), canvas.width()])
-        row, column = (np.array((y, x)) - np.array(camera.center[-2:])) * camera.zoom + size / 2
-        place = QPoint(round(column), round(row))
+        canvas, place = self._canvas, self._place(y, x)
         button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         QTest.mouseMove(canvas, place)
         let_go = time.perf_counter()
@@ -123,16 +146,19 @@ class Window(Hand):
         self.annotator.wait(60)
 
     def click_to_mask(
-        self, frame_idx: int, y: float, x: float, *, held_s: float = 0.0
+        self, frame_idx: int, y: float, x: float, *, held_s: float = 0.0, aims: bool = False
     ) -> tuple[float, float]:
         """Click and return the seconds until a mask is in the labels, and until it is the answer.
 
         What is shown before that is the first look. Counted from before the pointer comes, or
-        where the button is held from when it is let go; each time the window has drawn.
+        where it aims from when it has, or where the button is held from when it is let go; each
+        time the window has drawn.
         """
         labels = self.annotator.labels_layer
         place = (frame_idx, round(y), round(x))
         assert labels.data[place] == 0, place
+        if aims:
+            self.aim(y, x)
         began = time.perf_counter()
         let_go = self.click(y, x, held_s=held_s)
         began = let_go if held_s else began
@@ -205,27 +231,26 @@ def opening() -> Numbers:
 
 
 def clicks() -> Numbers:
-    window = Window(NUM_CLICKS + 2)
-    places = centres(16)
+    count = 25
+    window = Window(NUM_CLICKS + 2, count)
+    places = centres(count)
     first, _ = window.click_to_mask(0, *places[0])
-    seen = []
-    for y, x in places[1 : 1 + NUM_CLICKS]:
-        window.annotator.new_object()
-        window.annotator.wait(60)
-        seen.append(window.click_to_mask(0, y, x))
-    held = []
-    for y, x in places[1 + NUM_CLICKS : 1 + 2 * NUM_CLICKS]:
-        window.annotator.new_object()
-        window.annotator.wait(60)
-        held.append(window.click_to_mask(0, y, x, held_s=HELD_S))
-    new = []
+    ways = {"seen_frame": {}, "held": {"held_s": HELD_S}, "aimed": {"aims": True}}
+    taken: dict[str, list[tuple[float, float]]] = {}
+    rest = iter(places[1:])
+    for name, how in ways.items():
+        for y, x in islice(rest, NUM_CLICKS):
+            window.annotator.new_object()
+            window.annotator.wait(60)
+            taken.setdefault(name, []).append(window.click_to_mask(0, y, x, **how))
     for frame_idx in range(1, 1 + NUM_CLICKS):
         window.viewer.dims.set_point(0, frame_idx)
         window.live(0.1)
-        new.append(window.click_to_mask(frame_idx, *places[0]))
+        new = window.click_to_mask(frame_idx, *places[0])
+        taken.setdefault("new_frame", []).append(new)
     numbers = {"network_ready_ms": 1000 * window.ready_s, "first_click_ms": 1000 * first}
-    for name, taken in (("seen_frame", seen), ("held", held), ("new_frame", new)):
-        shown, answered = (1000 * statistics.median(column) for column in zip(*taken, strict=True))
+    for name, pairs in taken.items():
+        shown, answered = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
         numbers |= {f"click_{name}_ms": shown, f"answer_{name}_ms": answered}
     return numbers
 
@@ -371,6 +396,7 @@ TARGETS = {
     "opening_ms": 300.0,
     "click_new_frame_ms": 300.0,
     "click_seen_frame_ms": 150.0,
+    "click_aimed_ms": 150.0,
     "gap_propagating_p99_ms": 50.0,
     "gap_propagating_worst_ms": 200.0,
     "gap_clicks_p99_ms": 50.0,

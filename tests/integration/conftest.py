@@ -117,25 +117,26 @@ class Hand:
         QTest.mouseClick(self.canvas, button, Qt.KeyboardModifier.NoModifier, place)
         self._qtbot.wait(10)
 
+    def move(self, world_yx) -> None:
+        """Move the pointer with no button down."""
+        self._move(self.at(world_yx), Qt.MouseButton.NoButton)
+
     def drag(self, first, last) -> None:
         button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         start, end = self.at(first), self.at(last)
         QTest.mouseMove(self.canvas, start)
         QTest.mousePress(self.canvas, button, none, start)
         for step in (0.3, 0.7, 1.0):
-            place = start + (end - start) * step
-            event = QMouseEvent(
-                QEvent.Type.MouseMove,
-                QPointF(place),
-                QPointF(self.canvas.mapToGlobal(place)),
-                button,
-                button,
-                none,
-            )
-            QApplication.sendEvent(self.canvas, event)
+            self._move(start + (end - start) * step, button)
             self._qtbot.wait(10)
         QTest.mouseRelease(self.canvas, button, none, end)
         self._qtbot.wait(10)
+
+    def _move(self, place: QPoint, button: Qt.MouseButton) -> None:
+        none = Qt.KeyboardModifier.NoModifier
+        there = QPointF(self.canvas.mapToGlobal(place))
+        event = QMouseEvent(QEvent.Type.MouseMove, QPointF(place), there, button, button, none)
+        QApplication.sendEvent(self.canvas, event)
 
     def key(self, key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
         QTest.keyClick(self.canvas, key, modifier)

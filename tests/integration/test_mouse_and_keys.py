@@ -223,6 +223,32 @@ def test_the_network_looks_while_the_button_is_down(viewer, hand, fake_model, qt
     QTest.mouseRelease(hand.canvas, button, none, place)
 
 
+def test_the_network_looks_where_the_pointer_rests(viewer, hand, fake_model, qtbot) -> None:
+    annotator = annotate(viewer, viewer.add_image(STACK))
+    viewer.dims.set_point(0, 0)
+    annotator.wait(timeout=20)
+    hand.move((3, 3))
+    qtbot.waitUntil(lambda: bool(fake_model), timeout=5000)
+    (model,) = fake_model
+    qtbot.waitUntil(lambda: len(model.calls) == 2, timeout=5000)
+    hand.click((3, 3))
+    annotator.wait(timeout=20)
+    # the rest and the press, which costs nothing more, were at the very place of the click
+    looks = [call[2] for call in model.calls if call[0] == "anticipate_click"]
+    ((y, x),) = annotator.session.prompts(1, 0).points
+    assert set(looks) == {(np.float32(x), np.float32(y))}
+    # a pointer that could not place a click is not followed, nor one over a window that is gone
+    annotator.points_layer.mode = "pan_zoom"
+    hand.move((30, 30))
+    qtbot.wait(150)
+    annotator.points_layer.mode = "add"
+    viewer.layers.selection.active = annotator.labels_layer
+    hand.move((28, 30))
+    qtbot.wait(150)
+    annotator.wait(timeout=20)
+    assert sum(call[0] == "anticipate_click" for call in model.calls) == len(looks)
+
+
 def test_a_click_where_a_box_is_dragged_makes_no_object(viewer, hand, fake_model, messages) -> None:
     annotator = annotate(viewer, viewer.add_image(STACK))
     viewer.dims.set_point(0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -246,6 +246,15 @@ class AnnotationLayers:
             self.geometry, self.image, self._viewer.dims, world_units=self._world_units()
         )
 
+    def click_place(self, position: Sequence[float]) -> tuple[int, tuple[float, float]] | None:
+        """Frame and pixel (y, x) of a click at a position in the world; None: it would be none."""
+        points = self._points
+        if points is None or points.mode != "add" or self._viewer.dims.ndisplay != 2:
+            return None
+        if not self._is_active(points):
+            return None
+        return prompt_layers.pressed_pixel(points, position, self.geometry, self._to_image)
+
     # From the session
 
     def choose(self, obj_id: int | None) -> None:
@@ -425,13 +434,11 @@ class AnnotationLayers:
     @property
     def _is_shaping(self) -> bool:
         """Whether a person is in the middle of drawing a shape."""
+        return self._is_begun and self._is_active(self._shapes)
+
+    def _is_active(self, layer: Layer | None) -> bool:
         active = self._viewer.layers.selection.active  # may be a proxy of the layer
-        return (
-            self._is_begun
-            and self._shapes is not None
-            and active is not None
-            and active.unique_id == self._shapes.unique_id
-        )
+        return layer is not None and active is not None and active.unique_id == layer.unique_id
 
     def _is_in_hand(self, layer: Points | Shapes) -> bool:
         return prompt_layers.selected_owners(layer) == {self._obj_id}
@@ -471,10 +478,8 @@ class AnnotationLayers:
             # an answer that arrives before the release must not change it back
             self._next_polarity = polarity
             prompt_layers.dress_points(layer, self._obj_id, polarity, self._name)
-            place = prompt_layers.pressed_pixel(
-                layer, event.position, self.geometry, self._to_image
-            )
-            if place is not None and self._viewer.dims.ndisplay == 2:
+            place = self.click_place(event.position)
+            if place is not None:
                 self.pressed.emit(*place)
 
     def _on_layer_removed(self, event: Any) -> None:

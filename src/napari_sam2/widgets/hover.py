@@ -1,4 +1,4 @@
-"""When a preview is asked for: a key is held down and the pointer rests."""
+"""Where the pointer rests: there a preview is shown, or a click is expected."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ class RestingPointer(QObject):
         self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._on_rest)
 
-    def begin(self) -> None:
-        """Watch the pointer."""
+    def begin(self, *, moves_first: bool = False) -> None:
+        """Watch the pointer: where it is now may be where it rests, unless it `moves_first`."""
         if not self._watching:
             self._watching = True
             self._viewer.mouse_move_callbacks.append(self._on_move)
-            self._timer.start()
+            if not moves_first:
+                self._timer.start()
 
     def end(self) -> None:
         """Watch it no more."""

@@ -18,6 +18,7 @@ from napari_sam2.layers.label_reader import read_labels
 from napari_sam2.layers.prompt_layers import PromptKey
 from napari_sam2.layers.strokes import Stroke
 from napari_sam2.session.autosave import Autosave
+from napari_sam2.widgets.foresight import Foresight
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.session_mirror import SessionMirror
 from napari_sam2.widgets.soon import Soon
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from napari_sam2.session.session import Session
     from sam2_backbone.inference.frames import FrameSource
 
-# what is asked when a button goes down
-_LOOK = "look"
+_LOOK = "look"  # what is asked before a click
 # answers of every SAM 2 network to a first click; the session knows them only since it asked
 _NUM_CANDIDATES = 3
 
@@ -116,7 +116,7 @@ class OpenSession(QObject):
         self.layers.book.is_waiting = self._is_waiting
         self.layers.mask_waiting = self._mask_waiting
         self.layers.markers_changed.connect(self._on_markers)
-        self.layers.pressed.connect(self._on_pressed)
+        self._foresight = Foresight(viewer, self.layers, self._look_ahead)
         self.layers.object_picked.connect(self.choose)
         self.layers.painted.connect(self._on_painted)
         self.layers.strayed.connect(self._on_strayed)
@@ -325,6 +325,7 @@ class OpenSession(QObject):
 
     def stop(self) -> None:
         """Listen no more; the layers stay with the person."""
+        self._foresight.stop()
         self.layers.detach()
         self.mirror.stop()
         self._jobs.request_done.disconnect(self._on_request_done)
@@ -388,8 +389,8 @@ class OpenSession(QObject):
         # now, so that what is said of it is shown in the same turn, after the reading
         self.changed.emit()
 
-    def _on_pressed(self, frame_idx: int, yx: tuple[float, float]) -> None:
-        """Have the network look while the button is still down: a tenth of a second is won."""
+    def _look_ahead(self, frame_idx: int, yx: tuple[float, float]) -> None:
+        """Have the network look where a click is about to come, if nothing else is to be done."""
         session, is_free = self.session, self._jobs.is_settled and not self._jobs.has_long_job
         is_loaded = session.environment is not None or not session.uses_models
         # a click that comes with other intensities is looked at anew
