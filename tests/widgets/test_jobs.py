@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 from napari_sam2.widgets import jobs as jobs_module
 from napari_sam2.widgets.jobs import Jobs
 from napari_sam2.widgets.messages import sentence_of
+from napari_sam2.widgets.short_turns import short_turns
 
 
 @pytest.fixture
@@ -295,3 +297,22 @@ def test_a_file_that_is_owed_waits_for_what_is_unattended(jobs, qtbot) -> None:
     threading.Timer(0.2, loading.gate.set).start()
     jobs.stop()
     assert loading.rest == ["answer", "file"]
+
+
+def test_threads_take_short_turns_while_the_worker_is_at_it(jobs, qtbot) -> None:
+    usual = sys.getswitchinterval()
+    seen: list[float] = []
+
+    def steps():
+        seen.append(sys.getswitchinterval())
+        yield 1
+
+    jobs.ask("look", lambda: seen.append(sys.getswitchinterval()))
+    qtbot.waitUntil(lambda: jobs.is_settled, timeout=5000)
+    assert jobs.start(steps)
+    qtbot.waitUntil(lambda: jobs.is_settled and not jobs.has_long_job, timeout=5000)
+    assert len(seen) == 2
+    assert all(interval < usual / 10 for interval in seen)
+    with short_turns, short_turns:
+        pass
+    assert sys.getswitchinterval() == usual

@@ -17,6 +17,8 @@ from functools import partial
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
+from napari_sam2.widgets.short_turns import short_turns
+
 _log = logging.getLogger(__name__)
 
 Steps = Callable[[], Iterator[object]]
@@ -292,7 +294,8 @@ class Jobs(QObject):
                     self._running = _LONG_JOB
                     begin, self._steps = self._steps, None
             if request is not None:
-                value, error = _answer(request.call)
+                with short_turns:
+                    value, error = _answer(request.call)
                 self._report(Report("done", request.key, value, error))
             else:
                 steps = self._step(begin, steps)
@@ -319,7 +322,8 @@ class Jobs(QObject):
                 if begin is not None:
                     steps = begin()
                 assert steps is not None
-                value = next(steps)
+                with short_turns:
+                    value = next(steps)
                 with self._wake:
                     self._lead += 1
                 self._report(Report("step", self._generation, value))
