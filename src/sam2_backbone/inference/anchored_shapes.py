@@ -52,10 +52,11 @@ class AnchoredShapes:
         """
         pull = torch.zeros_like(carried.masks)
         known: list[tuple[int, Trail]] = []
+        sure = carried.sure.tolist()
         for row, (item, last) in enumerate(zip(items, frames, strict=True)):
             trail = _trail_to(item, last)
             item.trails.pop(frame_idx, None)
-            if trail is not None and float(carried.sure[row]) > 0:
+            if trail is not None and min(trail.sure, sure[row]) > 0:
                 known.append((row, trail))
         if not known:
             return pull
