@@ -173,8 +173,9 @@ class SAM2Config:
     gate_object_score
         Hide the mask (logits -1024) where the object score says that the object is absent.
     presence_margin
-        What the object score (a logit) of a tracked frame must exceed for the object to be there; 0
-        in the published variants. Which error is worse, a network cannot know.
+        What the object score (a logit) of a tracked frame must exceed for the object to be there
+        where the network doubts its mask (predicted IoU below 0.8); 0 in the published variants.
+        Which error is worse, a network cannot know.
     window_fractions
         Sides of the windows that ``window="auto"`` tries for a click, over the input size.
     tile_fractions

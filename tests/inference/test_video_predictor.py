@@ -428,8 +428,9 @@ def test_a_clicked_object_is_not_hidden(movie: Movie) -> None:
     assert float(tracked.object_scores[0]) < 0
 
 
-def test_a_margin_makes_an_object_absent_that_is_there_just_so(
-    small_model: SAM2, movie: Movie
+@pytest.mark.parametrize("is_in_doubt", [True, False])
+def test_a_margin_makes_an_object_absent_whose_mask_is_in_doubt(
+    small_model: SAM2, movie: Movie, is_in_doubt: bool
 ) -> None:
     scores = {}
     for margin in (0.0, 1e3):
@@ -437,6 +438,10 @@ def test_a_margin_makes_an_object_absent_that_is_there_just_so(
         config = replace(TEST_CONFIG, gate_object_score=True, presence_margin=margin)
         model = build_from_config(config).eval().requires_grad_(requires_grad=False)
         model.load_state_dict(small_model.state_dict())
+        with torch.no_grad():  # logits of the predicted IoU, whatever it sees
+            last = [m for m in model.mask_decoder.iou_head.modules() if hasattr(m, "bias")]
+            last[-1].weight.zero_()
+            last[-1].bias.fill_(1.2 if is_in_doubt else 1.6)
         predictor = VideoPredictor(model)
         state = predictor.init_state(movie)
         predictor.add_new_points_or_box(state, 0, 1, points=[[14, 16]], labels=[1])
@@ -444,10 +449,11 @@ def test_a_margin_makes_an_object_absent_that_is_there_just_so(
         scores[margin] = float(result.object_scores[0])
         memory = state.objects[1].bank.get(1)
         assert memory is not None
-        if margin:
+        if margin and is_in_doubt:
             assert torch.equal(memory.obj_ptr, model.no_object_pointer)
             assert float(memory.low_res_masks.max()) == NO_OBJECT_LOGIT
-    assert scores[1e3] == pytest.approx(scores[0.0] - 1e3, abs=0.1)
+    lost = 1e3 if is_in_doubt else 0.0
+    assert scores[1e3] == pytest.approx(scores[0.0] - lost, abs=0.1)
 
 
 class Encodings:

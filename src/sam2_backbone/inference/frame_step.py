@@ -40,6 +40,7 @@ from sam2_backbone.modeling.sam2 import (
 )
 
 MIRRORED_CLAMP = 10.0  # of logits, so that one sure answer does not outvote the others
+DOUBTED_IOU = 0.8  # predicted IoU below which a tracked mask is no sign of an object
 SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 
 
@@ -277,7 +278,8 @@ class FrameStep:
 
     def _judged_there(self, prediction: MaskPrediction, carried: Carried | None) -> MaskPrediction:
         """Weigh what tells whether objects are there: the network, and the picture's motion."""
-        scores = prediction.object_score_logits - self.config.presence_margin
+        in_doubt = prediction.iou_predictions.amax(1, keepdim=True) < DOUBTED_IOU
+        scores = prediction.object_score_logits - self.config.presence_margin * in_doubt
         if carried is not None:
             scores = scores + self.config.carried_presence * carried.still_seen[:, None]
         absent = self.model.no_object_pointer.to(prediction.obj_ptr.dtype)
