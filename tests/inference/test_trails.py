@@ -112,6 +112,20 @@ def test_a_trail_is_as_sure_as_its_least_sure_step() -> None:
     assert not pull.any()
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.1, 10.0, float("nan")])
+def test_a_shape_that_has_shrunk_or_grown_beyond_belief_is_lost(scale: float) -> None:
+    frames, masks = movie()
+    view = View.around((CELL[1], CELL[0]), 120, SIDE, SIDE)
+    anchor = Anchor(view, logits(masks[0], view), seen(frames[0], view, MOTION_SIDE))
+    now = seen(frames[1], view, MOTION_SIDE)
+    carried = carry_along(anchor.logits, anchor.grey, now)
+    moved = torch.diag(torch.tensor((scale, scale, 1.0)))
+    (trail,), pull = go_on([Trail(0, moved, 1.0)], [anchor], [view], carried, now)
+    assert trail.sure == 0
+    assert torch.isfinite(trail.moved).all()
+    assert not pull.any()
+
+
 def test_trails_do_not_influence_each_other() -> None:
     frames, masks = movie()
     views = [View.around((CELL[1], CELL[0]), side, SIDE, SIDE) for side in (120, 90)]

@@ -27,6 +27,7 @@ from sam2_backbone.inference.transforms import View
 
 _LOOKS_ALIKE = 0.6  # agreement with the prompted frame from which its picture is believed
 _FARTHEST = 0.15  # largest correction of one frame, of a view's half side
+_LARGEST_GROWTH = 16.0  # of the area since the prompt, or its inverse; what is beyond was lost
 _CLAMP = 10.0  # of the shape's logits
 
 
@@ -106,7 +107,10 @@ def go_on(
     step = here @ square(carried.maps.to(now)) @ torch.linalg.inv(here)
     moved = _set_right(step @ before, seen, logits, here, there, now)
     known = torch.tensor([trail.sure for trail in trails]).to(now)
-    sure = torch.minimum(known, carried.sure.to(now))
+    areas = torch.linalg.det(moved[:, :2, :2])
+    is_kept = (areas > 1 / _LARGEST_GROWTH) & (areas < _LARGEST_GROWTH)  # not where they are NaN
+    sure = torch.minimum(known, carried.sure.to(now)).where(is_kept, 0.0)
+    moved = moved.where(is_kept[:, None, None], torch.eye(3).to(now))
     back = torch.linalg.inv(there) @ torch.linalg.inv(moved) @ here
     pull = sure[:, None, None, None] * torch.tanh(seen_through(logits, back) / 2)
     # kept for every frame, and few numbers each
