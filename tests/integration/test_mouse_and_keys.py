@@ -237,7 +237,7 @@ def test_the_network_looks_where_the_pointer_rests(viewer, hand, fake_model, qtb
     looks = [call[2] for call in model.calls if call[0] == "anticipate_click"]
     ((y, x),) = annotator.session.prompts(1, 0).points
     assert set(looks) == {(np.float32(x), np.float32(y))}
-    # a pointer that could not place a click is not followed, nor one over a window that is gone
+    # a pointer that could not place a click is not followed, by its tool or by the layer in use
     annotator.points_layer.mode = "pan_zoom"
     hand.move((30, 30))
     qtbot.wait(150)
