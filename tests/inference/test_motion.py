@@ -57,6 +57,20 @@ def test_the_last_mask_is_carried_to_where_the_object_is_now() -> None:
     assert float(carried.pull[0, 0, 22, 5]) < -0.9
 
 
+def test_nothing_is_said_of_what_has_come_into_the_frame() -> None:
+    first, last = texture(1), mask(14, 16, 30, 34)
+    second = moved(first, torch.tensor([[[1.0, 0.0, 0.125], [0.0, 1.0, 0.0]]]))
+    within = torch.zeros((1, 1, LOW, LOW), dtype=torch.bool)
+    within[..., 16:] = True  # the border cuts the object
+    carried = carry_along(last, first, second, within)
+    assert torch.equal(carried.news > 0.5, within & (torch.arange(LOW) < 19))
+    assert float(carried.pull[..., 16:18].abs().max()) < 1e-3
+    assert float(carried.pull[0, 0, 22, 27]) > 0.9
+    # what lies beyond the frame is as before
+    as_before = carry_along(last, first, second).pull
+    assert torch.equal(carried.pull[..., :16], as_before[..., :16])
+
+
 def test_what_stands_out_more_is_still_seen_and_what_fades_may_be_gone() -> None:
     last, first = mask(14, 16, 30, 34), texture(8)
     brighter, fading = 0.5 + 1.3 * (first - 0.5), 0.5 + 0.7 * (first - 0.5)

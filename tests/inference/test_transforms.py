@@ -18,6 +18,7 @@ from sam2_backbone.inference.transforms import (
     resample_logits,
     to_model_input,
     to_view_size,
+    within_frame,
 )
 
 sizes = st.integers(1, 3000)
@@ -150,3 +151,11 @@ def test_logits_move_with_their_view() -> None:
     moved = resample_logits(logits, View(0, 0, 160, 160), View(40, 40, 160, 160))
     assert bool((moved[..., :4, :4] > 0).all())
     assert bool((moved[..., 5:, :] < 0).all())
+
+
+def test_the_pixels_of_a_view_that_lie_within_the_frame() -> None:
+    within = within_frame(View(-4, 6, 8, 8), (20, 10), 4)
+    expected = torch.zeros((4, 4), dtype=torch.bool)
+    expected[2:, :2] = True
+    assert torch.equal(within, expected)
+    assert within_frame(View.whole(20, 10), (20, 10), 4).all()

@@ -10,7 +10,7 @@ from torch import Tensor
 from sam2_backbone.inference.encoding import FrameEncoder
 from sam2_backbone.inference.motion import MOTION_SIDE, Carried, for_algebra
 from sam2_backbone.inference.trails import Anchor, Trail, go_on
-from sam2_backbone.inference.transforms import View
+from sam2_backbone.inference.transforms import View, within_frame
 from sam2_backbone.inference.video_state import ObjectState, VideoState
 
 
@@ -48,7 +48,7 @@ class AnchoredShapes:
         Returns
         -------
         Tensor
-            (N, 1, l, l), -1 to 1; 0 for an object that was out of sight since it was prompted.
+            (N, 1, l, l), as `go_on` returns it; 0 for an object that was out of sight since.
         """
         pull = torch.zeros_like(carried.masks)
         known: list[tuple[int, Trail]] = []
@@ -78,6 +78,8 @@ class AnchoredShapes:
         memory, view = item.bank.get(frame_idx), item.sightings[frame_idx].view
         assert memory is not None
         logits = memory.low_res_masks[None].float()
+        within = within_frame(view, state.frame_size, logits.shape[-1])
+        logits = logits.where(within.to(logits.device), 0.0)
         kept = item.anchors.get(frame_idx)
         if kept is None or kept.view != view:
             grey = self._encoder.grey(state, [frame_idx], [view], MOTION_SIDE)

@@ -27,6 +27,7 @@ from sam2_backbone.inference.recollection import Recollection
 from sam2_backbone.inference.transforms import (
     View,
     mask_to_model,
+    within_frame,
 )
 from sam2_backbone.inference.video_state import ObjectState, VideoState
 from sam2_backbone.inference.views import next_view, sighting
@@ -236,7 +237,9 @@ class FrameStep:
             if self.config.carried_shape_weight:
                 before = self.encoder.grey(state, frames, views, MOTION_SIDE)
                 now = self.encoder.grey(state, [frame_idx] * len(views), views, MOTION_SIDE)
-                carried = carry_along(last, before, now)
+                side, size = self.config.low_res_size, state.frame_size
+                within = torch.stack([within_frame(view, size, side) for view in views])
+                carried = carry_along(last, before, now, within[:, None].to(last.device))
                 last, pull = carried.masks, self.config.carried_shape_weight * carried.pull
                 if self.config.anchored_shape_weight:
                     said = self._shapes.pull(state, items, frames, frame_idx, views, carried, now)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -57,16 +58,23 @@ class Carried:
         (N,) of the object with its margin on the second frame, over that on the first.
     maps
         (N, 2, 3) of the motion, as `Motion` has them.
+    news
+        (N, 1, l, l) from 0 to 1: how much of a pixel was not in the first frame.
     """
 
     masks: Tensor
     sure: Tensor
     contrast: Tensor
     maps: Tensor
+    news: Tensor
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Carried:
+        """Return the same with all tensors changed."""
+        return Carried(*(change(getattr(self, field.name)) for field in fields(self)))
 
     def select(self, rows: Tensor) -> Carried:
         """Return some of them."""
-        return Carried(self.masks[rows], self.sure[rows], self.contrast[rows], self.maps[rows])
+        return self.each(lambda tensor: tensor[rows])
 
     @property
     def still_seen(self) -> Tensor:
@@ -79,11 +87,16 @@ class Carried:
 
     @property
     def pull(self) -> Tensor:
-        """What the masks say of pixels (N, 1, l, l), from -1 to 1; nothing, 0, where unsure."""
-        return self.sure[:, None, None, None] * torch.tanh(self.masks / 2)
+        """What the masks say of pixels (N, 1, l, l), from -1 to 1; nothing, 0, where unsure.
+
+        Nothing either of what has come into the frame since: of a cell that the border cut, more.
+        """
+        return self.sure[:, None, None, None] * torch.tanh(self.masks / 2) * (1 - self.news)
 
 
-def carry_along(last: Tensor, first: Tensor, second: Tensor) -> Carried:
+def carry_along(
+    last: Tensor, first: Tensor, second: Tensor, within: Tensor | None = None
+) -> Carried:
     """Move last masks to where the picture has carried them, and say how sure that is.
 
     Parameters
@@ -92,23 +105,23 @@ def carry_along(last: Tensor, first: Tensor, second: Tensor) -> Carried:
         Logits (N, 1, l, l) of the masks on the first frame.
     first, second
         Grey values (N, 1, s, s) of both frames, through the same views as the masks.
+    within
+        (N, 1, l, l) bool: which pixels of the views lie within the frame; None, all do.
     """
     device = last.device
+    if within is None:
+        within = torch.ones_like(last, dtype=torch.bool)
     if for_algebra(last).device != device:
-        carried = carry_along(*(for_algebra(part) for part in (last, first, second)))
-        return Carried(
-            carried.masks.to(device),
-            carried.sure.to(device),
-            carried.contrast.to(device),
-            carried.maps.to(device),
-        )
+        parts = (for_algebra(part) for part in (last, first, second, within))
+        return carry_along(*parts).each(lambda tensor: tensor.to(device))
     shown = (last > 0).float()
     motion = find_motion(first, second, with_margin(last))
     sure = ((motion.agreement - _UNSURE) / (1 - _UNSURE)).clamp(min=0)
     sure = sure * shown.flatten(1).amax(1)
     is_sure = sure[:, None, None, None] > 0
     masks = torch.where(is_sure, motion.carry(last), last)
-    return Carried(masks, sure, motion.contrast, motion.maps)
+    came = within * motion.carry((~within).float())  # beyond the frame still as it was
+    return Carried(masks, sure, motion.contrast, motion.maps, came.clamp(0, 1))
 
 
 def for_algebra(tensor: Tensor) -> Tensor:
@@ -132,7 +145,7 @@ def seen_through(low_res_masks: Tensor, maps: Tensor) -> Tensor:
 def agreement_of(first: Tensor, second: Tensor, region: Tensor) -> Tensor:
     """Correlation (N,) of two images (N, 1, s, s) over a region (N, 1, l, l), -1 to 1."""
     weights = _region_weights(region, first.shape[-1])
-    both = _standardised(first, weights)[0] * _standardised(second, weights)[0]
+    both = standardised(first, weights)[0] * standardised(second, weights)[0]
     return (both * weights).sum((1, 2, 3))
 
 
@@ -154,7 +167,7 @@ def find_motion(first: Tensor, second: Tensor, region: Tensor) -> Motion:
     for side, count, iterations in _LEVELS:
         shown, after = _scaled(first, side), _scaled(second, side)
         weights = _region_weights(region, side)
-        before, deviation = _standardised(shown, weights)
+        before, deviation = standardised(shown, weights)
         middles, steepest = _steepest_descent(before, weights, count)
         weighted = steepest * weights.flatten(1)[..., None]
         normal = _damped(torch.einsum("npi,npj->nij", weighted, steepest))
@@ -191,10 +204,10 @@ def _seen(image: Tensor, maps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]
     """Look at the second image where the map puts each pixel of the first, standardised."""
     grid = F.affine_grid(maps, list(image.shape), align_corners=False)
     seen = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return _standardised(seen, weights)
+    return standardised(seen, weights)
 
 
-def _standardised(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def standardised(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Give (N, 1, s, s) images mean 0 and variance 1 under weights that sum to 1.
 
     Returns them and the standard deviations (N,) that they had.
@@ -205,18 +218,30 @@ def _standardised(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return (image - mean) / deviation, deviation[:, 0, 0, 0]
 
 
+def image_gradients(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return derivatives of (N, 1, s, s) along x and y, which go from -1 to 1."""
+    side = image.shape[-1]
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) * (side / 4)
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) * (side / 4)
+    return across, down
+
+
+def pixel_centres(side: int) -> Tensor:
+    """Return x, y of the pixels of a square, from -1 to 1 over it, (side, side, 2)."""
+    line = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack((x, y), -1)
+
+
 def _steepest_descent(image: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the middles (N, 2) of the regions, and derivatives (N, s * s, count) of the images.
 
     The parameters are the shifts along x and y, then the map's change, row by row, around the
     middle.
     """
-    side = image.shape[-1]
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]).flatten(1) * (side / 4)
-    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]).flatten(1) * (side / 4)
-    line = (torch.arange(side, device=image.device) + 0.5) / side * 2 - 1
-    y, x = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="ij"))
+    across, down = (gradient.flatten(1) for gradient in image_gradients(image))
+    x, y = pixel_centres(image.shape[-1]).to(image).flatten(0, 1).T
     flat = weights.flatten(1)
     middles = torch.stack(((flat * x).sum(1), (flat * y).sum(1)), 1)
     x, y = x - middles[:, :1], y - middles[:, 1:]

@@ -213,6 +213,14 @@ def cut_by_view(masks: Tensor, view: View, frame_size: tuple[int, int]) -> Tenso
     return cut
 
 
+def within_frame(view: View, frame_size: tuple[int, int], side: int) -> Tensor:
+    """Which pixels (side, side) of an unflipped view have their middle within the frame, bool."""
+    part, cells = view.inside(*frame_size), (torch.arange(side) + 0.5) / side
+    y, x = view.top + cells * view.height, view.left + cells * view.width
+    rows = (y > part.top) & (y < part.top + part.height)
+    return rows[:, None] & (x > part.left) & (x < part.left + part.width)
+
+
 def resample_logits(low_res_masks: Tensor, source: View, target: View) -> Tensor:
     """Carry (N, 1, l, l) logits from one view of a frame to another; outside is the minimum."""
     side = low_res_masks.shape[-1]

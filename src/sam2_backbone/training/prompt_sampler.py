@@ -14,7 +14,10 @@ from torch import Tensor
 
 from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE
 
-CLICK_CENTRE = 0.8  # share of first clicks near the centre; the others fall anywhere inside
+# shares of first clicks at the innermost pixel and near it; the others fall anywhere inside. Where
+# a click is tells how far the object may reach, if clicks are as they are made in use
+CLICK_INNERMOST, CLICK_NEAR = 0.5, 0.35
+BOX_JITTERED = 0.5  # share of boxes that are drawn inexactly
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,12 @@ def innermost_pixel(mask: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def first_click(rng: np.random.Generator, mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return x, y of a click on a mask: mostly near its centre, sometimes anywhere inside."""
-    if rng.random() < CLICK_CENTRE:
+    """Return x, y of a click on a mask: mostly at or near its centre, sometimes anywhere inside."""
+    drawn = rng.random()
+    if drawn < CLICK_INNERMOST + CLICK_NEAR:
         y, x = innermost_pixel(mask)
+        if drawn < CLICK_INNERMOST:
+            return float(x), float(y)
         spread = 0.12 * np.sqrt(mask.sum())
         near_y, near_x = np.rint(rng.normal((y, x), spread)).astype(int)
         inside = 0 <= near_y < mask.shape[0] and 0 <= near_x < mask.shape[1]
@@ -90,7 +96,8 @@ def choose_objects(
         clicks.append((x + left, y + top))
         box = np.array([left, top, place[1].stop, place[0].stop], dtype=np.float32)
         extent = np.array([mask.shape[1], mask.shape[0]] * 2, dtype=np.float32)
-        jitter = np.clip(rng.normal(0, 0.05, 4) * extent, -20, 20) if rng.random() < 0.7 else 0
+        is_exact = rng.random() >= BOX_JITTERED
+        jitter = 0.0 if is_exact else np.clip(rng.normal(0, 0.05, 4) * extent, -20, 20)
         boxes.append(np.clip(box + jitter, 0, labels.shape[0]))
     return ObjectPrompts(
         chosen, np.asarray(clicks, dtype=np.float32), np.asarray(boxes, dtype=np.float32)
