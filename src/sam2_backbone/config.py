@@ -153,8 +153,9 @@ class SAM2Config:
         is not gone. 0 in the published variants.
     anchored_shape_weight
         How much doubtful pixels of a tracked mask follow the shape that the object had where it was
-        prompted, moved along from frame to frame, a logit where all of that motion is sure; 0 in
-        the published variants. Only with `carried_shape_weight`.
+        prompted, moved along from frame to frame, a logit where all of that motion is sure, and up
+        to four where the object looks as it did; 0 in the published variants. Only with
+        `carried_shape_weight`.
     exclusive_objects
         Objects that are tracked together never have the same pixels: where they touch, each keeps
         what it claims more strongly.

@@ -42,6 +42,8 @@ from sam2_backbone.modeling.sam2 import (
 
 MIRRORED_CLAMP = 10.0  # of logits, so that one sure answer does not outvote the others
 DOUBTED_IOU = 0.8  # predicted IoU below which a tracked mask is no sign of an object
+LEFT_SHARE = 0.3  # of a tracked mask within the frame, below which its object has left
+LEFT_SCORE = -1.0  # highest object score then
 SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 
 
@@ -231,15 +233,16 @@ class FrameStep:
         views = [next_view(state, item, frame_idx, reverse=reverse) for item in items]
         features = self.encoder.encode(state, frame_idx, views, keep=False)
         memory = self._memories.recalled(state, items, [recall for _, recall in members])
+        side, size = self.config.low_res_size, state.frame_size
+        within = torch.stack([within_frame(view, size, side) for view in views])[:, None]
+        within = within.to(self.model.device)
         last, pull, carried = None, None, None
         if self.config.draw_last_mask:
             last, frames = self._memories.last_masks(members, frame_idx, views)
             if self.config.carried_shape_weight:
                 before = self.encoder.grey(state, frames, views, MOTION_SIDE)
                 now = self.encoder.grey(state, [frame_idx] * len(views), views, MOTION_SIDE)
-                side, size = self.config.low_res_size, state.frame_size
-                within = torch.stack([within_frame(view, size, side) for view in views])
-                carried = carry_along(last, before, now, within[:, None].to(last.device))
+                carried = carry_along(last, before, now, within)
                 last, pull = carried.masks, self.config.carried_shape_weight * carried.pull
                 if self.config.anchored_shape_weight:
                     said = self._shapes.pull(state, items, frames, frame_idx, views, carried, now)
@@ -252,7 +255,7 @@ class FrameStep:
         if last is not None:
             prediction = self._shaped(prediction, last, pull)
         if self.config.gate_object_score:
-            prediction = self._judged_there(prediction, carried)
+            prediction = self._judged_there(prediction, carried, within)
         return _Tracked(items, views, features, self._gated(state, prediction).best)
 
     def _remember(self, state: VideoState, tracked: _Tracked, frame_idx: int) -> None:
@@ -279,12 +282,20 @@ class FrameStep:
             masks = drop_far_pieces(masks, last)
         return replace(prediction, low_res_masks=masks)
 
-    def _judged_there(self, prediction: MaskPrediction, carried: Carried | None) -> MaskPrediction:
-        """Weigh what tells whether objects are there: the network, and the picture's motion."""
+    def _judged_there(
+        self, prediction: MaskPrediction, carried: Carried | None, within: Tensor
+    ) -> MaskPrediction:
+        """Weigh what tells whether objects are there: the network, the picture's motion, the frame.
+
+        `within` is (N, 1, l, l) bool: which pixels of the views lie in it.
+        """
         in_doubt = prediction.iou_predictions.amax(1, keepdim=True) < DOUBTED_IOU
         scores = prediction.object_score_logits - self.config.presence_margin * in_doubt
         if carried is not None:
             scores = scores + self.config.carried_presence * carried.still_seen[:, None]
+        shown = prediction.best.low_res_masks > 0
+        has_left = (shown & within).sum((2, 3)) < LEFT_SHARE * shown.sum((2, 3))
+        scores = torch.where(has_left, scores.clamp(max=LEFT_SCORE), scores)
         absent = self.model.no_object_pointer.to(prediction.obj_ptr.dtype)
         pointers = torch.where(scores > 0, prediction.shown_ptr, absent)
         return replace(prediction, object_score_logits=scores, obj_ptr=pointers)
