@@ -8,6 +8,7 @@ that it is as fine as the object is large.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor
 from sam2_backbone.inference.motion import image_gradients, pixel_centres, standardised
 
 CONTROL_POINTS = 7  # along each side of the box
-_SIDE = 48  # pixels of the box in which pictures are compared
+_SIDE = 32  # pixels of the box in which pictures are compared
 _STEPS = 3
 _STIFFNESS = 0.1  # of neighbouring control points, over the mean of the normal equations' diagonal
 _DAMPING = 0.005  # of all control points, over the same
@@ -102,20 +103,27 @@ def bend(
     def agreement(points: Tensor) -> Tensor:
         return (looked_at(points) * before * weights).sum((1, 2, 3))
 
-    basis = _basis().to(first)
-    steepest = torch.cat([g.flatten(1)[..., None] * basis for g in image_gradients(before)], -1)
-    weighted = steepest * weights.flatten(1)[..., None]
-    normal = torch.einsum("npi,npj->nij", weighted, steepest)
+    basis, pairs = _basis(), _Pairs.found()
+    across, down = (gradient.flatten(1) for gradient in image_gradients(before))
+    flat = weights.flatten(1)
+    normal = torch.cat(
+        [
+            torch.cat([pairs.summed(flat * g * h) for h in (across, down)], 2)
+            for g in (across, down)
+        ],
+        1,
+    )
     scale = normal.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     stiffness = scale * _stiffness().to(first)
     # a flat picture tells nothing, and bends nothing
     normal = normal + stiffness + 1e-6 * torch.eye(normal.shape[-1], device=first.device)
+    factors = torch.linalg.lu_factor(normal)
     points = bent
     for _ in range(_STEPS):
-        error = (before - looked_at(points)).flatten(1)
-        pull = torch.einsum("npi,np->ni", weighted, error)
+        error = (before - looked_at(points)).flatten(1) * flat
+        pull = torch.cat([(error * g) @ basis.to(first) for g in (across, down)], 1)
         pull = pull - (stiffness @ points.flatten(1)[..., None])[..., 0]
-        points = points + torch.linalg.solve(normal, pull).view_as(points)
+        points = points + torch.linalg.lu_solve(*factors, pull[..., None]).view_as(points)
     points = points.clamp(-_FARTHEST, _FARTHEST)
     return points, agreement(points), agreement(torch.zeros_like(points))
 
@@ -140,6 +148,7 @@ def _between(points: Tensor) -> Tensor:
     return F.interpolate(points, size, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
 
 
+@cache
 def _basis() -> Tensor:
     """How much each control point moves each pixel, (pixels, g * g)."""
     each = torch.eye(CONTROL_POINTS**2).view(-1, 1, CONTROL_POINTS, CONTROL_POINTS)
@@ -147,6 +156,39 @@ def _basis() -> Tensor:
     return F.interpolate(each, size, mode="bilinear", align_corners=True).flatten(1).T
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of control points that move a pixel together: few of all, since patches are bilinear.
+
+    Attributes
+    ----------
+    products
+        (pixels, pairs) product of how much both move each pixel.
+    places
+        (pairs,) where a pair is in a matrix of all with all.
+    """
+
+    products: Tensor
+    places: Tensor
+
+    @staticmethod
+    @cache
+    def found() -> _Pairs:
+        """Return them; they are the same for all objects."""
+        basis = _basis()
+        together = (basis > 0).float()
+        first, second = torch.nonzero(together.T @ together, as_tuple=True)
+        return _Pairs(basis[:, first] * basis[:, second], first * basis.shape[1] + second)
+
+    def summed(self, weights: Tensor) -> Tensor:
+        """Sum products over pixels with weights (N, pixels), (N, g * g, g * g)."""
+        count = CONTROL_POINTS**2
+        matrix = weights.new_zeros(len(weights), count * count)
+        matrix[:, self.places] = weights @ self.products.to(weights)
+        return matrix.view(-1, count, count)
+
+
+@cache
 def _stiffness() -> Tensor:
     """Return what holds control points together, and back, (2 * g * g, 2 * g * g)."""
     chain = torch.eye(CONTROL_POINTS).diff(dim=0)
