@@ -21,10 +21,12 @@ def test_an_object_that_lies_mostly_beyond_the_frame_has_left(in_frame: int, is_
     within = torch.zeros((1, 1, side, side), dtype=torch.bool)
     within[..., : 24 + in_frame] = True
     pointer = torch.ones(1, width)
-    said = MaskPrediction(masks, torch.tensor([[0.9]]), torch.tensor([[3.0]]), pointer, pointer)
+    said = MaskPrediction(masks, torch.tensor([[0.4]]), torch.tensor([[3.0]]), pointer, pointer)
     judged = predictor._step._judged_there(said, None, within)
     assert (float(judged.object_score_logits) > 0) == is_there
     assert torch.equal(judged.obj_ptr, pointer) == is_there
+    sure = replace(said, iou_predictions=torch.tensor([[0.6]]))
+    assert float(predictor._step._judged_there(sure, None, within).object_score_logits) > 0
     empty = replace(said, low_res_masks=-masks.abs())
     # an empty mask tells nothing of where its object is
     assert float(predictor._step._judged_there(empty, None, within).object_score_logits) > 0

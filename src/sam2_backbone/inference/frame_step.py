@@ -42,8 +42,9 @@ from sam2_backbone.modeling.sam2 import (
 
 MIRRORED_CLAMP = 10.0  # of logits, so that one sure answer does not outvote the others
 DOUBTED_IOU = 0.8  # predicted IoU below which a tracked mask is no sign of an object
-LEFT_SHARE = 0.3  # of a tracked mask within the frame, below which its object has left
-LEFT_SCORE = -1.0  # highest object score then
+# of a tracked mask within the frame, below which its object has left where the network doubts the
+# mask much (predicted IoU below), and the highest object score then
+LEFT_SHARE, LEFT_IOU, LEFT_SCORE = 0.3, 0.5, -1.0
 SHOWN_SCORE = 0.1  # least object score where a person shows that the object is there
 
 
@@ -289,12 +290,14 @@ class FrameStep:
 
         `within` is (N, 1, l, l) bool: which pixels of the views lie in it.
         """
-        in_doubt = prediction.iou_predictions.amax(1, keepdim=True) < DOUBTED_IOU
+        quality = prediction.iou_predictions.amax(1, keepdim=True)
+        in_doubt = quality < DOUBTED_IOU
         scores = prediction.object_score_logits - self.config.presence_margin * in_doubt
         if carried is not None:
             scores = scores + self.config.carried_presence * carried.still_seen[:, None]
         shown = prediction.best.low_res_masks > 0
-        has_left = (shown & within).sum((2, 3)) < LEFT_SHARE * shown.sum((2, 3))
+        is_beyond = (shown & within).sum((2, 3)) < LEFT_SHARE * shown.sum((2, 3))
+        has_left = is_beyond & (quality < LEFT_IOU)
         scores = torch.where(has_left, scores.clamp(max=LEFT_SCORE), scores)
         absent = self.model.no_object_pointer.to(prediction.obj_ptr.dtype)
         pointers = torch.where(scores > 0, prediction.shown_ptr, absent)
