@@ -107,6 +107,8 @@ def test_a_trail_is_as_sure_as_its_least_sure_step() -> None:
     (trail,), pull = go_on([doubted], [anchor], [view], carried, now)
     assert trail.sure == pytest.approx(0.25)
     assert 0.25 < float(pull.abs().max()) <= 1.0 + 1e-3  # up to four times, where it looks alike
+    (known,), full = go_on([Trail.beginning(0)], [anchor], [view], carried, now)
+    torch.testing.assert_close(pull, 0.25 / known.sure * full)
     gone = replace(carried, sure=torch.zeros(1))
     (trail,), pull = go_on([doubted], [anchor], [view], gone, now)
     assert trail.sure == 0

@@ -137,9 +137,14 @@ def with_margin(masks: Tensor) -> Tensor:
 def seen_through(low_res_masks: Tensor, maps: Tensor) -> Tensor:
     """Return (N, 1, l, l) logits where maps (N, 3, 3) of x, y take each pixel from; -1 to 1."""
     grid = F.affine_grid(maps[:, :2], list(low_res_masks.shape), align_corners=False)
+    return read_at(low_res_masks, grid)
+
+
+def read_at(low_res_masks: Tensor, places: Tensor) -> Tensor:
+    """Read (N, 1, l, l) logits at places (N, l, l, 2), x, y from -1 to 1; outside, the least."""
     floor = low_res_masks.amin((1, 2, 3), keepdim=True)
-    moved: Tensor = F.grid_sample(low_res_masks - floor, grid, align_corners=False)
-    return moved + floor
+    read: Tensor = F.grid_sample(low_res_masks - floor, places, align_corners=False)
+    return read + floor
 
 
 def agreement_of(first: Tensor, second: Tensor, region: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from sam2_backbone.inference.motion import (
     Carried,
     agreement_of,
     find_motion,
+    read_at,
     square,
     with_margin,
 )
@@ -156,9 +157,7 @@ def _laid(logits: Tensor, bent: Tensor, through: Tensor, region: Tensor) -> Tens
     """Lay logits (N, 1, l, l) of the prompted views into those of now."""
     back = torch.linalg.inv(through)
     places = F.affine_grid(back[:, :2], list(logits.shape), align_corners=False)
-    places = unbend(places, bent, region)
-    floor = logits.amin((1, 2, 3), keepdim=True)
-    return F.grid_sample(logits - floor, places, align_corners=False) + floor
+    return read_at(logits, unbend(places, bent, region))
 
 
 def _set_right(

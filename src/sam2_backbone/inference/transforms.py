@@ -215,10 +215,10 @@ def cut_by_view(masks: Tensor, view: View, frame_size: tuple[int, int]) -> Tenso
 
 def within_frame(view: View, frame_size: tuple[int, int], side: int) -> Tensor:
     """Which pixels (side, side) of an unflipped view have their middle within the frame, bool."""
-    part, cells = view.inside(*frame_size), (torch.arange(side) + 0.5) / side
+    cells = (torch.arange(side) + 0.5) / side
     y, x = view.top + cells * view.height, view.left + cells * view.width
-    rows = (y > part.top) & (y < part.top + part.height)
-    return rows[:, None] & (x > part.left) & (x < part.left + part.width)
+    rows = (y > 0) & (y < frame_size[0])
+    return rows[:, None] & (x > 0) & (x < frame_size[1])
 
 
 def resample_logits(low_res_masks: Tensor, source: View, target: View) -> Tensor:
