@@ -260,6 +260,7 @@ def test_an_output_is_kept_unless_overwritten(command: Command) -> None:
         (["train", ".", "--out", "run", "--rate", "3"], 2, "between 0 and 1"),
         (["train", ".", "--out", "run", "--favour", "nuclei"], 2, "KIND=FACTOR"),
         (["train", ".", "--out", "run", "--plain", "1.5"], 2, "from 0 to 1"),
+        (["train", ".", "--out", "run", "--dice", "-1"], 2, "from 0 on"),
         (["train", ".", "--out", "run", "--device", "gpu"], 2, "expected auto, cpu"),
         (["models", "--out", "cell.tif"], 2, "exists already"),
         (["segment", "cell.tif", "--point", "64,1"], 1, "outside the image"),

@@ -17,10 +17,11 @@ from sam2_backbone.build import build_from_config
 from sam2_backbone.checkpoint import save_weights
 from sam2_backbone.evaluation.data_sets import find_data_sets, objects_on, read_stack
 from sam2_backbone.evaluation.extent import DEFAULT, FULL, QUICK, fixed_choice
-from sam2_backbone.evaluation.made_clips import FRAMES, SIDE, made_clips
+from sam2_backbone.evaluation.made_clips import FRAMES, SIDE, SMALLEST_OBJECT, made_clips
 from sam2_backbone.evaluation.run import PARTS, evaluation_parts
 from sam2_backbone.evaluation.stills import choose_objects
 from sam2_backbone.evaluation.targets import AP, CLICK_1, GAIN, J_MASK
+from sam2_backbone.training.data import LabelledSequence, object_boxes
 from sam2_backbone.variants import TEST_CONFIG
 
 
@@ -111,6 +112,20 @@ def test_made_clips_are_the_same_each_time(data: Path) -> None:
     assert all((first.labels[0] == obj_id).sum() >= 100 for obj_id in first.obj_ids)
     np.testing.assert_array_equal(first.frames, again.frames)
     assert not np.array_equal(first.labels, second.labels)
+
+
+def test_made_clips_follow_no_slivers() -> None:
+    labels = np.zeros((240, 240), np.uint16)
+    labels[20:60, 20:60], labels[20:22, 80:220] = 1, 2
+    labels[150:190, 40:80], labels[200:202, 20:220] = 3, 4
+    frames = np.where(labels > 0, 200, 60).astype(np.uint8)[None, ..., None]
+    boxes = (object_boxes(labels),)
+    still = LabelledSequence("bars", "made", frames, labels[None], True, boxes)
+    shown = 0
+    for movie in made_clips([still], 6):
+        assert set(movie.obj_ids) <= {1, 3}, "the bars are large enough, but thin"
+        shown += any((movie.labels[0] == bar).sum() >= SMALLEST_OBJECT for bar in (2, 4))
+    assert shown > 1
 
 
 def test_the_table_of_a_small_folder(

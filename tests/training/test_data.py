@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -17,6 +18,7 @@ from sam2_backbone.training.data import (
     read_labels,
     read_tree,
 )
+from sam2_backbone.training.looks import NOISIEST, add_noise
 from sam2_backbone.training.synthetic import ClipMaker, MotionRange, fill_objects
 
 
@@ -259,3 +261,53 @@ def test_plain_crops_look_as_the_image_does() -> None:
 
     assert extremes(1.0) == {(100, 200)}
     assert len(extremes(0.0)) > 6
+
+
+def test_noise_does_not_drown_a_faint_picture_and_has_a_grain() -> None:
+    faint = torch.full((1, 96, 96), 0.5)
+    faint[:, 24:72, 24:72] = 0.6
+    for deviation in (0.004, 0.3):
+        noisy = add_noise(faint, torch.full_like(faint, deviation), np.random.default_rng(0))
+        expected = min(deviation, NOISIEST * 0.1)
+        assert float((noisy - faint).std()) == pytest.approx(expected, rel=0.05)
+    fine, coarse = (
+        add_noise(faint, torch.full_like(faint, 0.01), np.random.default_rng(0), grain) - faint
+        for grain in (1.0, 4.0)
+    )
+    assert _neighbours_alike(fine) < 0.1 < 0.7 < _neighbours_alike(coarse)
+
+
+def _neighbours_alike(noise: torch.Tensor) -> float:
+    pairs = torch.stack((noise[..., 1:].flatten(), noise[..., :-1].flatten()))
+    return float(torch.corrcoef(pairs)[0, 1])
+
+
+def test_grains_are_drawn_only_where_they_are_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    assert CropDrawer([discs()], size=32).draw_look(rng).grain == 1
+    drawer = CropDrawer([discs()], size=32, coarsest_grain=4.0)
+    grains = [drawer.draw_look(rng).grain for _ in range(40)]
+    assert 1 <= min(grains) < 1.5 < 3 < max(grains) <= 4
+
+
+def test_crops_show_at_least_their_smallest_side() -> None:
+    drawer = CropDrawer([discs()], size=32, zoom=(1.0, 1.0), smallest_side=80.0)
+    coords, _ = drawer.place(np.random.default_rng(0), drawer.sequences[0], 0)
+    assert float(coords[0, -1, :].sub(coords[0, 0]).norm()) > 0.8 * 80
+
+
+def test_cells_that_meet_do_not_leap() -> None:
+    still = MotionRange(drift=0, turn=0, grow=0, deform=0, jitter=0, spin=0, swell=0)
+    motion = replace(still, sprite_step=0.02, max_sprites=1, leave=0, divide=0, fade=0, meet=1)
+    maker = ClipMaker(CropDrawer([discs()], size=96, zoom=(6.0, 6.0)), motion)
+    farthest, moved = 0.0, 0
+    for seed in range(12):
+        labels = maker.draw(np.random.default_rng(seed), 12).labels
+        inner = set(labels[0].unique().tolist()) & set(labels[-1].unique().tolist()) - {0}
+        for obj_id in inner:
+            middles = [torch.nonzero(frame == obj_id).float().mean(0) for frame in labels]
+            steps = [float((b - a).norm()) for a, b in pairwise(middles)]
+            farthest = max(farthest, *steps)
+            moved += max(steps) > 1
+    assert moved > 5
+    assert farthest < 8, "four steps of 0.02 half sides are 3.8 pixels; neighbours are 30 away"

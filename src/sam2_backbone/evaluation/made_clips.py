@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from sam2_backbone.evaluation.data_sets import Movie, objects_on
 from sam2_backbone.evaluation.extent import SEED
@@ -14,7 +16,9 @@ from sam2_backbone.training.synthetic import ClipMaker, MotionRange
 FRAMES = 32
 SIDE = 256  # pixels: several windows of a small model
 ZOOM = (3.0, 9.0)  # side over the extent of the object in the middle: objects of 28 to 85 pixels
+MAGNIFIED = 2  # pixels of a clip for one of the still, at most: outlines are no finer than stills
 SMALLEST_OBJECT = 100  # pixels on the first frame
+THINNEST_OBJECT = 5  # pixels from its innermost one to its outside: no slivers at the border
 OBJECTS = 4  # followed in a clip, at most
 # four times as many frames as the clips of training, so about a quarter of the motion in each:
 # the cells go as far and deform as much in all, as in a time-lapse that somebody would track;
@@ -44,12 +48,22 @@ def made_clips(stills: Sequence[LabelledSequence], count: int) -> Iterator[Movie
     makers = []
     for kind in kinds:
         own = [still for still in stills if still.kind == kind]
-        makers.append(ClipMaker(CropDrawer(own, size=SIDE, zoom=ZOOM), MOTION))
+        drawer = CropDrawer(own, size=SIDE, zoom=ZOOM, smallest_side=SIDE / MAGNIFIED)
+        makers.append(ClipMaker(drawer, MOTION))
     for index in range(count):
         turn = index % len(kinds)
         clip = makers[turn].draw(np.random.default_rng((SEED, index)), FRAMES)
         frames = (clip.images * 255).round().byte().permute(0, 2, 3, 1).numpy()
         labels = clip.labels.numpy().astype(np.uint16)
-        present = labels[0] * (labels[0] < MIRRORED)
-        obj_ids = objects_on(present, SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
+        obj_ids = objects_on(_clickable(labels[0]), SMALLEST_OBJECT, OBJECTS, first=(clip.obj_id,))
         yield Movie(f"clip {index}", frames, labels, 0, obj_ids, kinds[turn])
+
+
+def _clickable(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return labels (H, W) without mirror images and slivers, which the border leaves of some."""
+    padded = np.pad(labels * (labels < MIRRORED), 1)
+    deepest = np.zeros(int(padded.max()) + 1)
+    for obj_id in np.unique(padded[padded > 0]):
+        deepest[obj_id] = ndimage.distance_transform_edt(padded == obj_id).max()
+    kept = padded * (deepest >= THINNEST_OBJECT)[padded]
+    return kept[1:-1, 1:-1].astype(np.uint16)

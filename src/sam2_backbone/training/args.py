@@ -35,6 +35,8 @@ class Stage:
     plain_share
         This share of the still crops looks as the images do: turned and stretched, but not
         inverted, coloured, blurred or made noisy. For a network that has seen enough to be robust.
+    coarsest_grain
+        Noise has grains of one to so many pixels of a crop, as windows magnify small objects.
     clips
         (clips, frames, objects) triples; a step with clips draws one of them. Empty: stills only.
     clip_share
@@ -56,6 +58,7 @@ class Stage:
     far_share: float = 0.25
     far_zoom: tuple[float, float] = (0.5, 8.0)
     plain_share: float = 0.0
+    coarsest_grain: float = 4.0
     clips: tuple[tuple[int, int, int], ...] = ()
     clip_share: float = 0.6
     clip_zoom: tuple[float, float] = (1.6, 3.8)

@@ -56,6 +56,7 @@ class StepBatches(Dataset[StepBatch]):
                 zoom=zoom,
                 favoured=args.favoured,
                 plain_share=stage.plain_share,
+                coarsest_grain=stage.coarsest_grain,
             )
             for zoom in (stage.zoom, stage.far_zoom, stage.clip_zoom)
         )

@@ -110,6 +110,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="share of the steps that have clips, where the recipe has some (that of the recipe)",
     )
     parser.add_argument(
+        "--dice",
+        metavar="WEIGHT",
+        type=_weight,
+        help="weight of the dice loss, which counts small objects like large ones (that of the "
+        "recipe)",
+    )
+    parser.add_argument(
         "--until-input-ends",
         action="store_true",
         help="stop, as on Ctrl+C, once standard input ends: for a program that starts a run and "
@@ -156,6 +163,13 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return share
+
+
+def _weight(text: str) -> float:
+    weight = _number(text)
+    if not 0 <= weight < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return weight
 
 
 def _rate(text: str) -> float:
@@ -336,6 +350,8 @@ def training_args(chosen: argparse.Namespace) -> TrainingArgs:
         args = replace(args, pretrained_trunk=True, layer_decay=PRETRAINED_DECAY)
     if chosen.rate is not None:
         args = replace(args, learning_rate=chosen.rate)
+    if chosen.dice is not None:
+        args = replace(args, losses=replace(args.losses, dice=chosen.dice))
     said = {"plain_share": chosen.plain, "clip_share": chosen.clips}
     changes = {name: share for name, share in said.items() if share is not None}
     return replace(args, stages=tuple(replace(stage, **changes) for stage in args.stages))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sam2_backbone.inference.frames import ArrayFrames, choose_intensities
+from sam2_backbone.training.looks import Look, apply_look, draw_look
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 SPLITS = ("train", "dev")
@@ -274,6 +275,11 @@ class CropDrawer:
         (kind, factor): how many times more often a kind is drawn than its balance says.
     plain_share
         This share of the crops looks as the images do.
+    smallest_side
+        Of a crop, in pixels of the image: what is smaller is shown with more around it.
+    coarsest_grain
+        Noise has grains of one to so many pixels of a crop: a window that magnifies shows each
+        pixel of the image so.
     """
 
     def __init__(
@@ -284,9 +290,13 @@ class CropDrawer:
         zoom: tuple[float, float] = (1.3, 7.0),
         favoured: Sequence[tuple[str, float]] = (),
         plain_share: float = 0.0,
+        smallest_side: float = 20.0,
+        coarsest_grain: float = 1.0,
     ) -> None:
         self.sequences = list(sequences)
         self.plain_share = plain_share
+        self.smallest_side = smallest_side
+        self.coarsest_grain = coarsest_grain
         self.size = size
         self.zoom = zoom
         kinds = sorted({s.kind for s in self.sequences})
@@ -318,7 +328,7 @@ class CropDrawer:
         extent = max(y1 - y0, x1 - x0, 8)
         side = extent * np.exp(rng.uniform(*np.log(self.zoom)))
         height, width = sequence.labels.shape[1:]
-        side = float(np.clip(side, 20.0, 1.15 * max(height, width)))
+        side = float(np.clip(side, self.smallest_side, 1.15 * max(height, width)))
         shift = rng.uniform(-0.3, 0.3, 2) * max(side - extent, 0.3 * extent)
         centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + shift
         turned = rng.random() < 0.4
@@ -371,6 +381,13 @@ class CropDrawer:
             coords = (coords + 0.5) / factor - 0.5
         return CropSource(image, labels, coords, sequence.complete, obj_id)
 
+    def draw_look(self, rng: np.random.Generator) -> Look:
+        """Draw a look for a crop or a clip."""
+        look = draw_look(rng)
+        if self.coarsest_grain <= 1:
+            return look
+        return replace(look, grain=float(self.coarsest_grain ** rng.random()))
+
     def draw(self, rng: np.random.Generator) -> Crop:
         """Return an augmented crop around an object."""
         sequence, frame_idx = self.choose(rng)
@@ -380,87 +397,6 @@ class CropDrawer:
         labels = read_labels(source.labels, source.coords)
         # a seed draws the same crops as ever where none are plain
         plain = self.plain_share > 0 and rng.random() < self.plain_share
-        look = Look() if plain else draw_look(rng)
+        look = Look() if plain else self.draw_look(rng)
         beyond = areas_beyond(labels, coords, sequence, frame_idx)
         return Crop(apply_look(image, look, rng), labels, source.complete, obj_id, beyond)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a crop is made to look, by default as the image; one look for all frames of a clip."""
-
-    stretch: float = 0.0
-    gamma: float = 1.0
-    gain: float = 1.0
-    offset: float = 0.0
-    invert: bool = False
-    colour: NDArray[np.float32] | None = None
-    to_grey: bool = False
-    noise: float = 0.0
-    shot: float = 0.0
-    blur: float = 0.0
-
-
-def draw_look(rng: np.random.Generator) -> Look:
-    """Draw a look: contrast, inversion, false colour, noise and blur."""
-    colour = None
-    if rng.random() < 0.15:
-        colour = rng.uniform(0, 1, (2, 3)).astype(np.float32)
-        colour[0] *= 0.4 * rng.random()
-    return Look(
-        stretch=float(rng.choice((0.0, 1.0, rng.random()))),
-        gamma=float(np.exp(rng.normal(0, 0.3))),
-        gain=float(np.exp(rng.normal(0, 0.2))),
-        offset=float(rng.normal(0, 0.05)),
-        invert=bool(rng.random() < 0.15),
-        colour=colour,
-        to_grey=bool(rng.random() < 0.3),
-        noise=float(rng.uniform(0, 0.06)) if rng.random() < 0.35 else 0.0,
-        shot=float(np.exp(rng.uniform(np.log(20), np.log(400)))) if rng.random() < 0.2 else 0.0,
-        blur=float(rng.uniform(0.4, 1.8)) if rng.random() < 0.2 else 0.0,
-    )
-
-
-def blur_image(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur (C, H, W) with a Gaussian of `sigma` pixels."""
-    radius = max(int(2.5 * sigma + 0.5), 1)
-    line = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (line / sigma) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    channels = image.shape[0]
-    across = kernel[..., None, :].expand(channels, 1, 1, -1)
-    down = kernel[..., None].expand(channels, 1, -1, 1)
-    padded = F.pad(image[None], (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, across, groups=channels), down, groups=channels)[0]
-
-
-def apply_look(image: torch.Tensor, look: Look, rng: np.random.Generator) -> torch.Tensor:
-    """Return (3, S, S) 0…1 from (1 or 3, S, S) 0…1; `rng` draws the noise of this frame."""
-    if look.stretch > 0:
-        sample = image[:, ::4, ::4].flatten()
-        low, high = torch.quantile(sample, torch.tensor([0.005, 0.998])).tolist()
-        low, high = low * look.stretch, 1 - (1 - high) * look.stretch
-        image = (image - low) / max(high - low, 0.02)
-    if look.to_grey and image.shape[0] == 3:
-        image = image.mean(0, keepdim=True)
-    image = (image * look.gain + look.offset).clamp(0, 1) ** look.gamma
-    if look.blur > 0:
-        image = blur_image(image, look.blur)
-    if look.shot > 0:
-        deviation = (image / look.shot).clamp(min=0).sqrt()
-        image = image + deviation * _normal(rng, image.shape)
-    if look.noise > 0:
-        image = image + look.noise * _normal(rng, image.shape)
-    if look.invert:
-        image = 1 - image
-    if image.shape[0] == 1:
-        if look.colour is not None:
-            dark, bright = torch.from_numpy(look.colour)[:, :, None, None]
-            image = dark + (bright - dark) * image
-        else:
-            image = image.expand(3, -1, -1)
-    return image.clamp(0, 1)
-
-
-def _normal(rng: np.random.Generator, shape: torch.Size) -> torch.Tensor:
-    return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))

@@ -14,17 +14,15 @@ from sam2_backbone.training.data import (
     CropDrawer,
     CropSource,
     LabelledSequence,
-    Look,
-    apply_look,
-    blur_image,
-    draw_look,
     read_labels,
     read_pixels,
     smooth_field,
 )
+from sam2_backbone.training.looks import Look, add_noise, apply_look, blur_image
 
 PACED_FRAMES = 8  # of a clip that moves as `MotionRange` has it
 FAINTEST = 0.4  # opacity of a cell that a person would still outline
+FASTEST = 4.0  # steps of `MotionRange.sprite_step` in a frame, of a cell on its way to another
 DAUGHTER_SIZE = 0.8  # length of a daughter cell over its mother's: half the volume
 
 
@@ -176,7 +174,7 @@ class ClipMaker:
     ) -> Clip:
         """Cut a clip from a real video; the crop stays where its first frame puts it."""
         coords, obj_id = self.drawer.place(rng, video, frames[0])
-        look = draw_look(rng)
+        look = self.drawer.draw_look(rng)
         images, labels = [], []
         for frame_idx in frames:
             cut = self.drawer.source(video, frame_idx, coords, obj_id)
@@ -198,7 +196,7 @@ class ClipMaker:
             background = fill_objects(source.image, mask, source.labels > 0)
             background_ids = source.labels * ~mask
         motion = self._field_motion(rng, num_frames)
-        look, scene = draw_look(rng), _Scene.draw(rng, num_frames, self.motion)
+        look, scene = self.drawer.draw_look(rng), _Scene.draw(rng, num_frames, self.motion)
         images, labels = [], []
         for t in range(num_frames):
             coords = _displace(source.coords, motion[t] * size)
@@ -264,9 +262,11 @@ class ClipMaker:
             other, other_radius = _place_of(ids, others[int(rng.integers(len(others)))])
             gap = (other - centre).numpy()
             distance = float(np.hypot(*gap)) + 1e-6
+            way = gap * max(1 - (radius + other_radius) / distance, 0)
             arrival = int(rng.integers(1, num_frames)) if num_frames > 1 else 1
-            heading = gap * max(1 - (radius + other_radius) / distance, 0) / arrival
-            steps = heading * (time[:, None] <= arrival)
+            without_leap = np.ceil(float(np.hypot(*way)) / (FASTEST * motion.sprite_step))
+            arrival = max(arrival, int(without_leap))
+            steps = way / arrival * (time[:, None] <= arrival)
             steps = steps + rng.normal(0, 0.1 * radius, (num_frames, 2))
         else:
             steps = heading + rng.normal(0, 0.5 * step, (num_frames, 2))
@@ -336,8 +336,7 @@ class _Scene:
         if self.focus[t] > 0.3:
             image = blur_image(image, min(float(self.focus[t]), 2.5))
         if self.photons:
-            noise = torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype=np.float32))
-            image = image + (image.clamp(min=0) / self.photons).sqrt() * noise
+            image = add_noise(image, (image.clamp(min=0) / self.photons).sqrt(), rng, look.grain)
         return apply_look(image.clamp(0, 1), look, rng)
 
 
