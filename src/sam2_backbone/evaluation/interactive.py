@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sam2_backbone.evaluation.metrics import intersection_over_union
+from sam2_backbone.inference.postprocess import distance_inside
 from sam2_backbone.inference.results import FrameResult
 from sam2_backbone.inference.video_predictor import VideoPredictor
 from sam2_backbone.inference.video_state import VideoState
@@ -70,12 +70,11 @@ def error_centre(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[int
             continue
         rows, columns = np.nonzero(error)
         top, left = rows.min(), columns.min()
-        part = np.pad(error[top : rows.max() + 1, left : columns.max() + 1], 1)
-        distance = ndimage.distance_transform_edt(part)
+        distance = distance_inside(error[top : rows.max() + 1, left : columns.max() + 1])
         y, x = np.unravel_index(int(distance.argmax()), distance.shape)
         depth = float(distance[y, x])
         if best is None or depth > best[0]:
-            best = (depth, int(y + top - 1), int(x + left - 1), positive)
+            best = (depth, int(y + top), int(x + left), positive)
     return None if best is None else best[1:]
 
 

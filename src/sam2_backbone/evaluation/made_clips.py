@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sam2_backbone.evaluation.data_sets import Movie, objects_on
 from sam2_backbone.evaluation.extent import SEED
+from sam2_backbone.inference.postprocess import distance_inside
 from sam2_backbone.training.data import MIRRORED, CropDrawer, LabelledSequence
 from sam2_backbone.training.synthetic import ClipMaker, MotionRange
 
@@ -61,9 +61,9 @@ def made_clips(stills: Sequence[LabelledSequence], count: int) -> Iterator[Movie
 
 def _clickable(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return labels (H, W) without mirror images and slivers, which the border leaves of some."""
-    padded = np.pad(labels * (labels < MIRRORED), 1)
-    deepest = np.zeros(int(padded.max()) + 1)
-    for obj_id in np.unique(padded[padded > 0]):
-        deepest[obj_id] = ndimage.distance_transform_edt(padded == obj_id).max()
-    kept = padded * (deepest >= THINNEST_OBJECT)[padded]
-    return kept[1:-1, 1:-1].astype(np.uint16)
+    kept = labels * (labels < MIRRORED)
+    for obj_id in np.unique(kept[kept > 0]):
+        mask = kept == obj_id
+        if distance_inside(mask).max() < THINNEST_OBJECT:
+            kept[mask] = 0
+    return kept

@@ -103,7 +103,7 @@ def bend(
     def agreement(points: Tensor) -> Tensor:
         return (looked_at(points) * before * weights).sum((1, 2, 3))
 
-    basis, pairs = _basis(), _Pairs.found()
+    basis, pairs = _basis().to(first), _Pairs.found()
     across, down = (gradient.flatten(1) for gradient in image_gradients(before))
     flat = weights.flatten(1)
     normal = torch.cat(
@@ -121,7 +121,7 @@ def bend(
     points = bent
     for _ in range(_STEPS):
         error = (before - looked_at(points)).flatten(1) * flat
-        pull = torch.cat([(error * g) @ basis.to(first) for g in (across, down)], 1)
+        pull = torch.cat([(error * g) @ basis for g in (across, down)], 1)
         pull = pull - (stiffness @ points.flatten(1)[..., None])[..., 0]
         points = points + torch.linalg.lu_solve(*factors, pull[..., None]).view_as(points)
     points = points.clamp(-_FARTHEST, _FARTHEST)

@@ -164,7 +164,7 @@ def _obey(
         return False
     wrong = (image > 0) != positive
     row, column = np.clip(np.rint(click[::-1]), 0, len(image) - 1).astype(int)
-    depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1][row, column]
+    depth = distance_inside(wrong)[row, column]
     apart = np.linalg.norm(others - click, axis=1).min(initial=np.inf)
     spread = min(np.clip(_CORRECTION_REACH * depth, *_CORRECTION_SPAN), max(apart, _LEAST_SPREAD))
     y, x = np.mgrid[: len(image), : len(image)]
@@ -227,3 +227,9 @@ def _filled_share(line: Tensor) -> Tensor:
 def hide_absent(low_res_masks: Tensor, object_score_logits: Tensor) -> Tensor:
     """Set (N, M, l, l) logits to -1024 in rows whose object score (N, 1) is not positive."""
     return torch.where(object_score_logits[..., None, None] > 0, low_res_masks, NO_OBJECT_LOGIT)
+
+
+def distance_inside(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return how far each pixel of (H, W) is from the outside of `mask`, the frame's edge too."""
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(mask, 1))
+    return distance[1:-1, 1:-1]

@@ -46,7 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a run."""
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with data sets")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--minutes", type=_minutes, help="length of the run (60)")
+    parser.add_argument(
+        "--minutes", type=_number_where(lambda n: n > 0, "above 0"), help="length of the run (60)"
+    )
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
         "--resume",
@@ -83,9 +85,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the curves for TensorBoard too, in RUN/tensorboard; needs the package tensorboard",
     )
+    _add_recipe(parser)
+    parser.add_argument(
+        "--until-input-ends",
+        action="store_true",
+        help="stop, as on Ctrl+C, once standard input ends: for a program that starts a run and "
+        "may end before it",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that draw batches (1); 0: none"
+    )
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change the recipe."""
+    share = _number_where(lambda n: 0 <= n <= 1, "from 0 to 1")
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=_number_where(lambda n: 0 < n < 1, "between 0 and 1"),
         help=f"highest learning rate (that of the recipe; fine-tuning: {FINE_TUNING_RATE:g})",
     )
     parser.add_argument(
@@ -99,33 +118,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain",
         metavar="SHARE",
-        type=_share,
+        type=share,
         help="this share of the still crops is not inverted, coloured, blurred or made noisy: for "
         "the last run of a network that has become robust (0)",
     )
     parser.add_argument(
         "--clips",
         metavar="SHARE",
-        type=_share,
+        type=share,
         help="share of the steps that have clips, where the recipe has some (that of the recipe)",
     )
     parser.add_argument(
         "--dice",
         metavar="WEIGHT",
-        type=_weight,
+        type=_number_where(lambda n: 0 <= n < math.inf, "from 0 on"),
         help="weight of the dice loss, which counts small objects like large ones (that of the "
         "recipe)",
-    )
-    parser.add_argument(
-        "--until-input-ends",
-        action="store_true",
-        help="stop, as on Ctrl+C, once standard input ends: for a program that starts a run and "
-        "may end before it",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="threads of the CPU; 0: all (0)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes that draw batches (1); 0: none"
     )
 
 
@@ -158,32 +166,16 @@ def _favoured(text: str) -> tuple[str, float]:
     return kind, number
 
 
-def _share(text: str) -> float:
-    share = _number(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return share
+def _number_where(is_allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    """Return the type of an option that is a number with a condition."""
 
+    def parse(text: str) -> float:
+        number = _number(text)
+        if not is_allowed(number):
+            raise argparse.ArgumentTypeError(f"expected a number {expected}, got {text!r}")
+        return number
 
-def _weight(text: str) -> float:
-    weight = _number(text)
-    if not 0 <= weight < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
-    return weight
-
-
-def _rate(text: str) -> float:
-    rate = _number(text)
-    if not 0 < rate < 1:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
-    return rate
-
-
-def _minutes(text: str) -> float:
-    minutes = _number(text)
-    if not minutes > 0:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return minutes
+    return parse
 
 
 def run_training(chosen: argparse.Namespace) -> None:

@@ -71,8 +71,7 @@ def blur_image(image: Tensor, sigma: float) -> Tensor:
 def apply_look(image: Tensor, look: Look, rng: np.random.Generator) -> Tensor:
     """Return (3, S, S) 0…1 from (1 or 3, S, S) 0…1; `rng` draws the noise of this frame."""
     if look.stretch > 0:
-        sample = image[:, ::4, ::4].flatten()
-        low, high = torch.quantile(sample, torch.tensor([0.005, 0.998])).tolist()
+        low, high = _quantiles(image, 0.005, 0.998)
         low, high = low * look.stretch, 1 - (1 - high) * look.stretch
         image = (image - low) / max(high - low, 0.02)
     if look.to_grey and image.shape[0] == 3:
@@ -109,8 +108,14 @@ def add_noise(
     normal = torch.from_numpy(drawn)
     if grain > 1:
         normal = F.interpolate(normal[None], image.shape[1:], mode="bilinear")[0]
-    sample = image[:, ::4, ::4].flatten()
-    low, high = torch.quantile(sample, torch.tensor([0.01, 0.99])).tolist()
+    low, high = _quantiles(image, 0.01, 0.99)
     strength = min(1.0, NOISIEST * (high - low) / max(float(deviation.mean()), 1e-6))
     noisy: Tensor = image + strength * deviation * normal
     return noisy
+
+
+def _quantiles(image: Tensor, low: float, high: float) -> tuple[float, float]:
+    """Return two quantiles of the brightness of (C, H, W), of a part of the pixels."""
+    sample = image[:, ::4, ::4].flatten()
+    darkest, brightest = torch.quantile(sample, torch.tensor([low, high])).tolist()
+    return darkest, brightest

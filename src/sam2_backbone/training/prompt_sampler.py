@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from sam2_backbone.inference.postprocess import distance_inside
 from sam2_backbone.modeling.sam2 import MASK_PROMPT_BIAS, MASK_PROMPT_SCALE
 
 # shares of first clicks at the innermost pixel and near it; the others fall anywhere inside. Where
@@ -38,7 +39,7 @@ class ObjectPrompts:
 
 def innermost_pixel(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """Return (y, x) of the pixel farthest from the outside of `mask`."""
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    distance = distance_inside(mask)
     y, x = np.unravel_index(int(distance.argmax()), mask.shape)
     return int(y), int(x)
 
